@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import narwhals as nw
 from pydantic import BaseModel
@@ -147,7 +148,27 @@ class _NewRows:
     none_seen: bool
 
 
+# Workspace -> what was found in a version of a table, which never changes: gold and feature tables that read the same
+# table ask the same of it, one after the other.
+_FOUND: WeakKeyDictionary[Any, dict[tuple[object, ...], _NewRows]] = WeakKeyDictionary()
+_MOST_FOUND = 200
+
+
 def _new_rows(context: StageContext, silver: ObjectName, info: TableInfo, seen: int, computed: datetime) -> _NewRows:
+    """Return what is new in a silver table; looked for once."""
+    found = _FOUND.setdefault(context.ws, {})
+    asked = (str(silver), info.id, info.version, seen, computed, context.as_of)
+    if asked not in found:
+        new = _look_for_new_rows(context, silver, info, seen, computed)
+        if len(found) >= _MOST_FOUND:
+            found.clear()
+        found[asked] = new
+    return found[asked]
+
+
+def _look_for_new_rows(
+    context: StageContext, silver: ObjectName, info: TableInfo, seen: int, computed: datetime
+) -> _NewRows:
     """Look for what is new in a silver table.
 
     Args:

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 # No catalog can be called so.
 _DROPPED = ".dropped"
 _DROPPING_SECONDS = 60 * 60
+_KEPT_BYTES = 1_000_000
 _KEYS = "primary_keys"
 _TIMESERIES = "timeseries_column"
 _TAGS = "tags"
@@ -89,6 +90,8 @@ class LocalTables:
         # Table folder -> its newest log entry, and the handle opened then. A step of a pipeline looks at each table a
         # dozen times, and opening one reads its log.
         self._opened: dict[Path, tuple[_LogEntry, DeltaTable]] = {}
+        # A step asks for the decisions on record, say, half a dozen times.
+        self._kept_rows: dict[tuple[Path, pa.Schema], tuple[DeltaTable, pa.Table]] = {}
         self._committed: dict[str, set[Transaction]] = {}
         self._health = health.Health()
         if not read_only:
@@ -230,12 +233,12 @@ class LocalTables:
     ) -> Widening:
         """Make a table as wide as a declaration; for wider types its rows are written anew, in one commit."""
         keyed = keyed_schema(name, schema, primary_keys, timeseries_column)
-        self.open(name)
 
         def lacking(table: DeltaTable) -> Widening:
             return widening(self.info(name, table), keyed, primary_keys, timeseries_column)
 
-        return delta.widen(self.path(name), str(name), lacking, self._scratch)
+        change = lacking(self.open(name))
+        return delta.widen(self.path(name), str(name), lacking, self._scratch) if change else change
 
     def properties(self, catalog: str, schema: str, key: str) -> dict[str, str]:
         """Return a property of the platform's own of all tables of a schema."""
@@ -310,13 +313,23 @@ class LocalTables:
         needed = list(dict.fromkeys([*selection, *(item[0] for item in filters)]))
         condition = expression(filters) if filters else None
         try:
-            rows = _query(table, pa.schema([schema.field(column) for column in needed]))
+            rows = self._all_rows(self.path(name), table, pa.schema([schema.field(column) for column in needed]))
             rows = (rows.filter(condition) if condition is not None else rows).select(selection)
         except pa.ArrowException as error:
             if not filters:
                 raise TableError(f"{name} cannot be read: {error}", hint="Are all of its files there?") from error
             raise unfit_filters(name, filters, error) from error
         return self.frames.bounded(rows, at_most=at_most, what=f"{name}, as asked for,")
+
+    def _all_rows(self, path: Path, table: DeltaTable, schema: pa.Schema) -> pa.Table:
+        """Return all rows of a small table; those of its newest version are read once, as long as they are few."""
+        rows, opened = self._kept_rows.get((path, schema)), self._opened.get(path)
+        if rows is not None and rows[0] is table:
+            return rows[1]
+        read = _query(table, schema)
+        if opened is not None and opened[1] is table and read.nbytes <= _KEPT_BYTES:
+            self._kept_rows[path, schema] = table, read
+        return read
 
     def largest(self, name: ObjectName | str, column: str, *, filters: Sequence[Filter] = ()) -> Any:
         """Return the largest value of a column among the rows asked for."""
