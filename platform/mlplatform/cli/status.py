@@ -88,14 +88,15 @@ def _show(facts: list[dict[str, Any]], options: Options, *, alone: bool) -> None
 def _state(fact: dict[str, Any]) -> str:
     """Return in a word how a use case is; the gravest that is true of it."""
     raised = fact["alerts"].splitlines()
-    unjudged = (fact["monitoring"] or {}).get("unjudged_windows", 0)
+    monitoring = fact["monitoring"]
+    nothing_judged = monitoring is not None and (not monitoring["judged"] or monitoring["unjudged_windows"] > 1)
     found = {
         NEVER_RUN: not fact["as_of"],
         FAILED: bool(fact["failed"]),
         NO_CHAMPION: fact["champion"] is None,
         CRITICAL: any(line.startswith(f"{CRITICAL}:") for line in raised),
-        WARNING: bool(raised),
-        NOT_JUDGED: unjudged > 1,
+        WARNING: bool(raised or fact["mostly_quarantined"]),
+        NOT_JUDGED: nothing_judged,
         WELL: True,
     }
     return next(state for state, is_so in found.items() if is_so)
@@ -189,6 +190,9 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     canary = next(reversed(all_of(events)), None)
     newest = runs[-1].as_of if runs else None
     at_newest = [run for run in runs if run.as_of == newest]
+    # Run again at the same time, a stage is what its last run made of it.
+    last = {run.stage: run for run in at_newest}
+    telling = _telling(at_newest)
     raised = ALERTS.read(ws, namespace, [("as_of", "=", newest)]) if newest is not None else []
     return {
         "use_case": name,
@@ -197,14 +201,15 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
         "recalibrated_from": champions_of(events)[-1].recalibrated_from if applied else None,
         "canary": canary.version if canary is not None and canary.until is None else None,
         "as_of": newest.isoformat() if newest else None,
-        "stages": {run.stage: run.status for run in at_newest},
-        "failed": [run.message for run in at_newest if run.status == stage_runs.FAILED],
+        "stages": {stage: run.status for stage, run in last.items()},
+        "failed": [run.message for run in last.values() if run.status == stage_runs.FAILED],
         "alerts": "\n".join(
             sorted(f"{alert.severity}: {alert.message}" for alert in raised if alert.event != "recovered")
         ),
         "monitoring": _monitored(runs),
         "collected": {run.stage: run.details["collected"] for run in at_newest if run.details.get("collected")},
-        "notes": _notes(at_newest),
+        "mostly_quarantined": _mostly_quarantined(telling),
+        "notes": list(dict.fromkeys(note for run in telling for note in run.details.get("notes", ()))),
     }
 
 
@@ -237,8 +242,20 @@ def _most_collected(collected: dict[str, dict[str, Any]]) -> str:
     return f"Most rows in memory then: {stage}, {rows} ({most['largest']})"
 
 
-def _notes(runs: list[StageRecord]) -> list[str]:
-    """Return what the runs of one time said aloud; of scoring the last word only, which may settle those before."""
-    last = max((number for number, run in enumerate(runs) if run.stage == "score"), default=None)
-    kept = [run for number, run in enumerate(runs) if run.stage != "score" or number == last]
-    return list(dict.fromkeys(note for run in kept for note in run.details.get("notes", ())))
+def _telling(runs: list[StageRecord]) -> list[StageRecord]:
+    """Return the runs of one time whose words still hold: of each stage the last that did something, and later ones.
+
+    Of scoring the last one only, which may settle what those before said.
+    """
+    from mlplatform.ops import stage_runs
+
+    first = {
+        run.stage: place for place, run in enumerate(runs) if run.stage == "score" or run.status != stage_runs.SKIPPED
+    }
+    return [run for place, run in enumerate(runs) if place >= first.get(run.stage, 0)]
+
+
+def _mostly_quarantined(runs: list[StageRecord]) -> list[str]:
+    """Return the quarantine tables that most rows of some files went to: little of them was taken."""
+    found = [item for run in runs for item in run.details.get("large_quarantine") or ()]
+    return sorted({item["table"] for item in found if 2 * item["rows"] > item["of"]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +14,7 @@ from mlplatform.errors import NotPromotedError, PlatformError
 from tests.support import disks
 from tests.support.homes import Homes
 from tests.support.tiny_runs import clone
+from tests.support.tiny_use_case import write_tiny_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,3 +115,35 @@ def test_looking_at_a_home_that_does_not_exist_makes_none(tmp_path: Path, tiny: 
     for command in (("status",), ("history", "tiny"), ("quarantine", "tiny")):
         look(command, tmp_path / "none", tiny)
     assert not (tmp_path / "none").exists()
+
+
+def test_what_failed_and_was_mended_is_well_again_at_the_same_time(tmp_path: Path) -> None:
+    tiny = write_tiny_use_case(tmp_path, months=3, rows_a_month=20)
+    where = ["--home", str(tmp_path / "home"), "--use-cases", str(tiny.use_cases)]
+    bad = tiny.data / "signups" / "signups_2020-03.csv"
+    whole = bad.read_text(encoding="utf-8")
+
+    def run(*stages: str) -> int:
+        done = CliRunner().invoke(cli, ["run", "tiny", "--as-of", "2020-06-01", *stages, *where])
+        return done.exit_code if done.exception is None else 1
+
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(look(("status", "tiny", "--json"), tmp_path / "home", tiny))
+        return found
+
+    bad.write_text("another,header\n1,2\n", encoding="utf-8")
+    assert run("--stage", "ingest") == 1
+    assert status()["state"] == "failed"
+    bad.write_text(whole, encoding="utf-8")
+    assert run("--stage", "ingest") == 0
+    assert status()["failed"] == []
+    assert status()["stages"] == {"ingest": "done"}
+    bad.write_text(whole + "Z1,2020-03-05,north,1,1\n", encoding="utf-8")
+    assert run("--stage", "ingest") == 0
+    assert any("changed after" in note for note in status()["notes"])
+    command = ["ingest", "tiny", "--as-of", "2020-06-01", "--again", "signups/signups_2020-03.csv"]
+    assert CliRunner().invoke(cli, [*command, *where]).exception is None
+    assert run("--stage", "ingest") == 0
+    notes = status()["notes"]
+    assert not any("changed after" in note for note in notes), notes
+    assert any("was taken again" in note for note in notes), "which the run after it, that had nothing to do, leaves"

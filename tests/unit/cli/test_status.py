@@ -18,7 +18,7 @@ def fact(**changes: Any) -> dict[str, Any]:
     base = {
         "use_case": "loans", "champion": 11, "champion_since": "2012-01-01T00:00:00+00:00", "recalibrated_from": None,
         "canary": None, "as_of": "2012-01-01T00:00:00+00:00", "stages": {"score": "skipped", "ingest": "done"},
-        "failed": [], "alerts": "", "collected": {}, "notes": [],
+        "failed": [], "alerts": "", "collected": {}, "notes": [], "mostly_quarantined": [],
         "monitoring": {
             "as_of": "2012-01-01T00:00:00+00:00", "judged": ["calibration"],
             "not_judged": {"drift": "no rows", "window_shift": "no rows"}, "unjudged_windows": 1,
@@ -36,7 +36,9 @@ def fact(**changes: Any) -> dict[str, Any]:
         ({"champion": None, "alerts": "warning: x"}, "no champion"),
         ({"alerts": "critical: x\nwarning: y"}, "critical"),
         ({"alerts": "warning: critical: is only a word here"}, "warning"),
-        ({"monitoring": {"unjudged_windows": 2}}, "not judged"),
+        ({"monitoring": {"unjudged_windows": 2, "judged": ["calibration"]}}, "not judged"),
+        ({"monitoring": {"unjudged_windows": 0, "judged": []}}, "not judged"),
+        ({"mostly_quarantined": ["quarantine_loans"]}, "warning"),
         ({"monitoring": None}, "well"),
     ],
 )
