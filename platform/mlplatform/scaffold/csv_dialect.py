@@ -94,6 +94,33 @@ def found_delimiter(text: str) -> Delimiter | None:
     return delimiter
 
 
+def header_elsewhere(text: str) -> str:
+    r"""Return a sentence about a header that does not stand in the first line, as below a title; empty: it seems to.
+
+    Examples:
+        >>> header_elsewhere("Relatório\n\nid;valor\n1;2,5\n2;3,5\n3;4,5\n")
+        'Line 1 has 1 value(s), line 3 and those after it have 2: does the header stand there? Delete what is above it.'
+        >>> header_elsewhere("id;valor\n1;2,5\n")
+        ''
+    """
+    found: list[tuple[int, int, int]] = []
+    for mark in DELIMITERS:
+        counts = _counts(text, mark)
+        usual = Counter(counts).most_common(1)[0][0] if counts else 0
+        if usual > 1 and counts[0] < usual:
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+            line = next(reader.line_num for record in reader if len(record) == usual)
+            found.append((line, -usual, counts[0]))
+    if not found:
+        return ""
+    # By the comma of decimals, too, lines fall apart, but their header does not: the one that begins first is meant.
+    line, values, first = min(found)
+    return (
+        f"Line 1 has {first} value(s), line {line} and those after it have {-values}: does the header stand there? "
+        "Delete what is above it."
+    )
+
+
 def looks_like_a_row(rows: list[list[str]]) -> bool:
     """Tell whether the first line of a file is a row as those after it: no name stands above numbers or days.
 

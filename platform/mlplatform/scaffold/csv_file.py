@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from mlplatform.errors import UsageError
 from mlplatform.ingest.dialect import PLAIN, Dialect
-from mlplatform.scaffold.csv_dialect import decoded, found_delimiter, found_encoding, looks_like_a_row, sample
+from mlplatform.scaffold.csv_dialect import (
+    decoded,
+    found_delimiter,
+    found_encoding,
+    header_elsewhere,
+    looks_like_a_row,
+    sample,
+)
 from mlplatform.scaffold.given_data import GivenData, check_header, plain_names
 from mlplatform.scaffold.written import WrittenAs
 
@@ -68,14 +75,16 @@ def read_csv(path: Path, written: WrittenAs) -> GivenData:
     except (ValueError, pd.errors.ParserError, csv.Error) as error:
         raise UsageError(
             f"{path} is no CSV file that can be read: {error}",
-            hint="A header, then lines of as many values. --delimiter says what separates them.",
+            hint=header_elsewhere(text)
+            or "A header, then lines of as many values. --delimiter says what separates them.",
         ) from None
     names = [str(name) for name in header]
     check_header(path, names)
     if len(rows.columns) != len(names) or not isinstance(rows.index, pd.RangeIndex):
         raise UsageError(
             f"{path} has rows of more values than its header names, separated by {delimiter!r}.",
-            hint="Name every column in the first line. --delimiter says what separates values.",
+            hint=header_elsewhere(text)
+            or "Name every column in the first line. --delimiter says what separates values.",
         )
     if looks_like_a_row(sample(text, delimiter)):
         raise UsageError(

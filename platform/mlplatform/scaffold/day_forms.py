@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?")
 
+_SHORT_YEAR = re.compile(r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2}(\D|$)")
 _WRITE = "Write 2024-01-31 or 2024-01-31T08:00:00"
 _NOT_READ = "Years have four digits, a day 24 hours, and a zone is an offset as +01:00."
 
@@ -52,12 +53,15 @@ def found_format(file: GivenData, timestamp: str | None, asked_for: DateFormat |
         return Days(asked_for or ISO)
     values = _values(file.rows[timestamp])
     formats = formats_of(values)
+    if not values:
+        return Days()
     if not formats:
         wrong = next((value for value in values if not _ISO.fullmatch(value)), values[0])
+        why = "a year of two digits" if _SHORT_YEAR.match(wrong) else "no time in ISO 8601"
         raise UsageError(
-            f"{file.origin}: {timestamp} is {wrong!r} somewhere, which is no time in ISO 8601, nor are all of "
+            f"{file.origin}: {timestamp} is {wrong!r} somewhere, which is {why}, nor are all of "
             f"{', '.join(DATE_FORMATS[1:])}.",
-            hint=f"{_WRITE}; 31/01/2024 in all rows does, too. {_NOT_READ}",
+            hint=f"{_WRITE}; 31/01/2024 in all rows does, too. {_NOT_READ} Is --timestamp the column meant?",
         )
     if len(formats) == 1:
         return Days(formats[0])

@@ -156,6 +156,8 @@ def infer(
     named = [*entities, label, *([timestamp] if timestamp else [])]
     if len(set(named)) < len(named):
         raise UsageError("Entity, label and timestamp are different columns.", hint="Name each by its own option.")
+    # First: of a column that holds no times, missing and repeated values would be told of instead.
+    days = found_format(file, timestamp, written.date_format)
     _check_keys(origin, rows, entities, timestamp)
     labels, words_are_missing = _labels(rows[label], task)
     if len(labels) < LEAST_ROWS:
@@ -180,7 +182,6 @@ def infer(
             f"{origin} has no column to predict from: beside {shown} there is neither a number nor a category.",
             hint=f"A category is text of at most {MOST_CATEGORIES} values.",
         )
-    days = found_format(file, timestamp, written.date_format)
     start, end = moments(origin, rows[timestamp], timestamp, days.format) if timestamp else _PSEUDO
     number = [fact for fact in facts if fact.role == "number"]
     labelled = DataColumn(label, file.names[label], "number", judged.form, judged.note)
@@ -229,11 +230,16 @@ def _check_keys(origin: str, rows: pd.DataFrame, entities: list[str], timestamp:
     keys = [*entities, *([timestamp] if timestamp else [])]
     if not keys:
         return
-    rows = rows[keys].apply(lambda values: values.str.strip())  # as the tables read them
+    whole, rows = rows, rows[keys].apply(lambda values: values.str.strip())  # as the tables read them
     for key in keys:
-        missing = int((rows[key].fillna("") == "").sum())
-        if missing:
-            raise UsageError(f"{origin}: {missing} row(s) have no {key}.", hint="Every row needs its entity and time.")
+        missing = (rows[key].fillna("") == "").to_numpy()
+        if missing.any():
+            first = int(missing.argmax())
+            values = ", ".join(whole.iloc[first].dropna().str.strip().head(_SHOWN)) or "nothing"
+            raise UsageError(
+                f"{origin}: {int(missing.sum())} row(s) have no {key}; the first is row {first + 1} ({values}).",
+                hint="Every row needs its entity and time. Leave out totals and empty lines.",
+            )
     twice = rows.duplicated(keys, keep=False)
     if entities and twice.any():
         example = ", ".join(f"{key} {rows.loc[twice, key].iloc[0]}" for key in keys)
@@ -291,7 +297,12 @@ def _numbers(origin: str, column: str, labels: pd.Series[str], task: Task, decim
     if isinstance(form, NoNumber):
         odd = labels[pd.to_numeric(labels, errors="coerce").isna()]
         seen = form.why or repr((odd if len(odd) else labels).iloc[0])
-        raise UsageError(f"{origin}: the label {column} holds {seen}, which is no number.", hint="See --task.")
+        few = labels.nunique()
+        fits = "classification" if few == _BINARY else "multiclass" if few <= MOST_CLASSES else ""
+        raise UsageError(
+            f"{origin}: the label {column} holds {seen}, which is no number.",
+            hint=f"Of {few} values one is predicted by --task {fits}." if fits else "Is --label the column meant?",
+        )
     values = labels.map(form.value).to_numpy(dtype=np.float64)
     uncounted = (values < 0) | (values != np.floor(values))
     wrong = np.flatnonzero(uncounted & task.predicts_counts)

@@ -281,3 +281,46 @@ def test_data_come_from_one_place_that_is_there(
     done = CliRunner().invoke(cli, called)
     assert isinstance(done.exception, UsageError), done.output
     assert says in str(done.exception)
+
+
+def with_lines(path: Path, *, above: str = "", below: str = "") -> Path:
+    text = path.read_text(encoding="latin-1")
+    path.write_text(above + text + below, encoding="latin-1")
+    return path
+
+
+@pytest.mark.parametrize("above", ["Relatório de vendas\n\n", "Relatório;2024\n", '"Vendas, de 2024; todas"\n'])
+def test_a_title_above_the_header_is_told_with_the_line_of_the_header(tmp_path: Path, above: str) -> None:
+    path = with_lines(write(tmp_path, table()), above=above)
+    with pytest.raises(UsageError) as caught:
+        found(path)
+    line = 1 + above.count("\n")
+    assert f"line {line} and those after it have 5: does the header stand there?" in (caught.value.hint or "")
+
+
+def test_a_total_below_is_told_with_its_row_and_what_it_holds(tmp_path: Path) -> None:
+    path = with_lines(write(tmp_path, table()), below="Total;;;9.999,99;\n")
+    with pytest.raises(UsageError, match=rf"1 row\(s\) have no Data; the first is row {ROWS + 1} \(Total, 9.999,99\)"):
+        found(path)
+
+
+@pytest.mark.parametrize("column", ["Cidade", "Valor", "Código"])
+def test_a_column_that_holds_no_times_is_told_before_anything_else_of_it(tmp_path: Path, column: str) -> None:
+    gaps = {"Cidade": [None, *("Recife",) * (ROWS - 1)]} if column == "Cidade" else {}
+    with pytest.raises(UsageError, match=f"{column} is .* which is no time") as caught:
+        found(write(tmp_path, table(**gaps)), timestamp=column, entity="Data")
+    assert "Is --timestamp the column meant?" in (caught.value.hint or "")
+
+
+def test_a_year_of_two_digits_is_called_so(tmp_path: Path) -> None:
+    short = [f"{START + timedelta(days=number):%d/%m/%y}" for number in range(ROWS)]
+    with pytest.raises(UsageError, match="a year of two digits"):
+        found(write(tmp_path, table(Data=short)))
+
+
+def test_words_as_labels_of_a_regression_lead_to_the_task_that_takes_them(tmp_path: Path) -> None:
+    for values, task in ((("sim", "não"), "classification"), (("a", "b", "c"), "multiclass")):
+        path = write(tmp_path, table(Comprou=[values[number % len(values)] for number in range(ROWS)]))
+        with pytest.raises(UsageError) as caught:
+            found(path, task="regression")
+        assert f"--task {task}" in (caught.value.hint or "")
