@@ -7,6 +7,7 @@ prediction and step of the event; how many rows there are makes no difference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -102,8 +103,8 @@ class Counts:
 
     @property
     def mean(self) -> float:
-        """The mean of what was added up."""
-        return float(self.sums.sum()) / self.total
+        """The mean of what was added up, whatever the order in which an engine gives the groups."""
+        return math.fsum(self.sums) / self.total
 
     @classmethod
     def none(cls, steps: int) -> Counts:

@@ -25,6 +25,13 @@ from tests.support.racers import tables
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
+class Holding:
+    """A workspace, as far as what is new in a table is concerned."""
+
+    def __init__(self, frames: Any) -> None:
+        self.frames = frames
+
+
 class Landed(Source):
     """Readings as landed."""
 
@@ -143,7 +150,7 @@ def test_a_correction_counts_from_when_it_was_known(tmp_path: Path) -> None:
     later, latest = DAY + timedelta(days=20), DAY + timedelta(days=30)
     rows = [(DAY, 1, DAY, None), (DAY, 2, latest, latest), (later, 2, latest, None)]
     made.append(name, pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema))
-    context: Any = SimpleNamespace(ws=SimpleNamespace(frames=made.frames), as_of=latest)
+    context: Any = SimpleNamespace(ws=Holding(made.frames), as_of=latest)
     found = freshness._new_rows(context, name, made.describe(name), 1, later)
     assert found == freshness._NewRows(2, later, none_seen=False)
 

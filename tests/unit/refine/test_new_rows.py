@@ -24,6 +24,13 @@ MICROSECONDS = int(DAY.timestamp()) * 10**6
 YEAR_0 = -62_167_219_200_000_000
 
 
+class Holding:
+    """A workspace, as far as what is new in a table is concerned."""
+
+    def __init__(self, frames: Any) -> None:
+        self.frames = frames
+
+
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
@@ -46,5 +53,5 @@ def test_a_new_row_of_the_year_0_has_all_computed(
             NAME,
             pa.table([column.cast(kind) for column, kind in zip(columns, SCHEMA.types, strict=True)], SCHEMA.names),
         )
-    context: Any = SimpleNamespace(ws=SimpleNamespace(frames=made.frames), as_of=DAY)
+    context: Any = SimpleNamespace(ws=Holding(made.frames), as_of=DAY)
     assert freshness._new_rows(context, NAME, made.describe(NAME), 1, DAY) == expected

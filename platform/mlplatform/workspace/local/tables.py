@@ -324,7 +324,12 @@ class LocalTables:
     def _all_rows(self, path: Path, table: DeltaTable, schema: pa.Schema) -> pa.Table:
         """Return all rows of a small table; those of its newest version are read once, as long as they are few."""
         rows, opened = self._kept_rows.get((path, schema)), self._opened.get(path)
-        if rows is not None and rows[0] is table:
+        # One whose files are gone is damaged, whatever is remembered of it: reading it says so.
+        if (
+            rows is not None
+            and rows[0] is table
+            and all(Path(duck.local_path(uri)).is_file() for uri in table.file_uris())
+        ):
             return rows[1]
         read = _query(table, schema)
         if opened is not None and opened[1] is table and read.nbytes <= _KEPT_BYTES:
