@@ -41,7 +41,9 @@ def _by_stage(home: Path) -> dict[str, float]:
     """Return the seconds of each stage over all steps, the longest first."""
     from deltalake import DeltaTable
 
-    runs = DeltaTable(str(home / "tables" / "dev" / "ops" / "stage_runs")).to_pyarrow_table(columns=["stage", "seconds"])
+    runs = DeltaTable(str(home / "tables" / "dev" / "ops" / "stage_runs")).to_pyarrow_table(
+        columns=["stage", "seconds"]
+    )
     sums = runs.group_by("stage").aggregate([("seconds", "sum")])
     found = {row["stage"]: row["seconds_sum"] for row in sums.to_pylist()}
     found["retrain, without training and gate"] = found.pop("retrain", 0.0)

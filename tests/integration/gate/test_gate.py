@@ -336,6 +336,21 @@ def test_the_first_labels_are_the_holdout_and_no_row_of_it_was_fitted_on(gate_at
     assert not set(frame.rows["account"].to_pylist()) & set(fitted.rows["account"].to_pylist())
 
 
+def test_no_row_that_either_version_was_fitted_on_is_compared_on(gate_at, wide):
+    """The second version learned months that the first did not: rows of them are the holdout of neither."""
+    ws = gate_at("challenged")
+    assert put(ws, wide).details["rows_from"] == evaluation.HOLDOUT
+    row = promotion.events(ws, NAMESPACE)[-1]
+    spine, as_of = open_tiny(ws, wide.folder).label_spine(), parse_as_of(SECOND)
+    through = [parse_as_of(ws.registry.get(MODEL, version).tags["trained_through"]) for version in (1, 2)]
+    assert through[0] < through[1]
+    compared = known_labels(ws, NAMESPACE, spine, as_of, after=parse_as_of(row.evaluation["after"]))
+    assert compared.digest == row.evaluation["digest"]
+    for learned in through:
+        fitted = known_labels(ws, NAMESPACE, spine, as_of, until=learned).rows
+        assert not set(compared.rows["account"].to_pylist()) & set(fitted["account"].to_pylist())
+
+
 def test_all_checks_that_can_be_configured_look_at_the_real_thing(gate_at, tmp_path):
     limits = {
         "margin": 0.2,

@@ -57,6 +57,20 @@ def result(name: str, found: Evidence, **limits: Any) -> CheckResult:
     return guarded(check, found)
 
 
+# The champion
+
+
+def test_a_gain_that_may_be_chance_is_not_enough():
+    one, other = noisy(2.0, 2), noisy(2.0, 3)
+    auc = metrics.get("roc_auc")
+    worse, better = sorted((one, other), key=lambda scores: auc.compute(LABELS, scores))
+    found = result("beats_champion", evidence(better, worse))
+    assert found.numbers["gain"] > 0 > found.numbers["low"]
+    assert found.status == "fail"
+    assert result("beats_champion", evidence(better, worse), margin=0.01 - found.numbers["low"]).status == "pass"
+    assert result("beats_champion", evidence(GOOD, FAIR)).status == "pass"
+
+
 # Guards
 
 
