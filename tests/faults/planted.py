@@ -95,7 +95,7 @@ JOINS = (
         "workspace/local/as_of_join.py",
         "    if found != rows:\n",
         "    if found < rows:\n",
-        (_GOLDEN, "tests/contract/test_training_sets.py"),
+        ("tests/integration/features/test_training_sets.py",),
     ),
 )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from mlplatform import FeatureFunction, FeatureLookup
 from mlplatform.errors import FeatureStoreError, TableError
@@ -114,3 +115,16 @@ def test_lost_files_are_an_error_of_ours(shop: Shop) -> None:
         file.unlink()
     with pytest.raises((FeatureStoreError, TableError), match=shop.table):
         training_set.to_arrow()
+
+
+def test_a_table_that_holds_a_key_twice_is_an_error_and_doubles_no_row(ws: LocalWorkspace) -> None:
+    """Another tool wrote to it: writes of our own keep keys unique."""
+    rows = pa.table({"k": [1, 2], "a": [1.0, 2.0]})
+    ws.fe.create_table(name="dev.twice.f", primary_keys=["k"], df=rows)
+    write_deltalake(str(ws.tables.path("dev.twice.f")), rows.slice(0, 1), mode="append")
+    ws.tables.forget("dev.twice.f")
+    spine = pa.table({"id": [1, 2], "y": [0, 1]})
+    lookup = FeatureLookup(table_name="dev.twice.f", lookup_key="id")
+    made = ws.fe.create_training_set(df=spine, feature_lookups=[lookup], label="y")
+    with pytest.raises(FeatureStoreError, match=r"dev\.twice\.f holds rows with equal keys \(k\): 2 row\(s\) found 3"):
+        made.to_arrow()

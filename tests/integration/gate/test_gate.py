@@ -184,6 +184,20 @@ def test_a_rollback_to_nowhere_is_refused(gate_at, wide, base, request_, says):
     assert differences(business_state(ws, NAMESPACE), before) == {}
 
 
+def test_the_predecessor_has_its_alias_before_the_champion_moves(gate_at, wide, monkeypatch):
+    """Whoever dies between the two leaves a champion that can be gone back from."""
+    ws = gate_at("challenged")
+    moved, move = [], ws.registry.set_alias
+
+    def noted(model: Any, alias: str, version: int) -> None:
+        moved.append((alias, version))
+        move(model, alias, version)
+
+    monkeypatch.setattr(ws.registry, "set_alias", noted)
+    put(ws, wide)
+    assert [item for item in moved if item[0] != CHALLENGER] == [(PREVIOUS_CHAMPION, 1), (CHAMPION, 2)]
+
+
 class DeathError(Exception):
     """Stands for the process's death."""
 
