@@ -340,7 +340,7 @@ PROMOTION = (
         "gate/promotion.py",
         "    if any(after.get(alias) != version for alias, version in expected.items()):\n",
         "    if not expected:\n",
-        ("tests/integration/gate/test_gate_faults.py", _STATES),
+        (_GATE,),
     ),
     Fault(
         "a champion that has vanished is taken for none yet",

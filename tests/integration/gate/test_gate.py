@@ -425,3 +425,18 @@ def test_each_decision_leaves_its_evidence_with_the_challengers_run(gate_at, wid
     assert "gate.slices is not set" in page
     assert "src=" not in page
     assert "://" not in page
+
+
+def test_aliases_that_read_otherwise_after_a_promotion_are_an_error(gate_at, wide, monkeypatch):
+    """The registry said yes, and somebody else was there at the same time."""
+    ws = gate_at("challenged")
+    move = ws.registry.set_alias
+
+    def then_somebody_else(model: Any, alias: str, version: int) -> None:
+        move(model, alias, version)
+        if alias == CHAMPION:
+            move(model, PREVIOUS_CHAMPION, 2)
+
+    monkeypatch.setattr(ws.registry, "set_alias", then_somebody_else)
+    with pytest.raises(RegistryError, match="instead of"):
+        put(ws, wide)

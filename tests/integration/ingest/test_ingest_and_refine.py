@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlplatform.as_of import Duration
+from mlplatform.as_of import Duration, parse_as_of
 from mlplatform.errors import LabelError, StageError
 from mlplatform.ingest import delivery, landing, seen, stage
 from mlplatform.ingest.stage import digest
 from mlplatform.naming import Namespace
 from mlplatform.ops.result import StageResult
+from mlplatform.refine.as_of_view import view_at
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import table_rows
@@ -367,3 +368,17 @@ def test_the_record_of_a_run_pins_what_was_read(here, tiny, run):
 def _said(result):
     """What a stage records, without what is for the next run only."""
     return result.details.shown()
+
+
+def test_a_view_as_of_a_time_holds_no_row_of_a_file_that_landed_later(here, tiny, run):
+    """April's rows of the first days are known in the middle of April, and their file comes in May."""
+    run("2020-06-01")
+    asked = parse_as_of("2020-04-15")
+    context = open_tiny(here, tiny.folder).context(here, asked, "run")
+    now = here.tables.to_arrow(Namespace(here.catalog, NAME).silver("signups"), at_most=10**6).to_pylist()
+    early = [row for row in now if first_of("2020-04") <= row["signed_up_at"] <= asked]
+    assert early
+    found = here.frames.of(view_at(context).read("silver_signups"))
+    rows = here.frames.collect(found.select("account"), at_most=10**6, what="rows").column("account").to_pylist()
+    assert rows
+    assert not set(rows) & {row["account"] for row in early}
