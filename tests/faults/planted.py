@@ -129,7 +129,7 @@ LEDGER = (
         "workspace/local/delta.py",
         "        if transactions and all(states):\n",
         "        if transactions and not states:\n",
-        (_ONCE,),
+        ("tests/unit/workspace/local/test_tables.py",),
     ),
     Fault(
         "the transaction committed last does not count",
