@@ -150,7 +150,7 @@ LEDGER = (
         "monitoring/performance_records.py",
         'once = Transaction(f"monitor:{context.name}:{context.as_of.isoformat()}:{part}")',
         'once = Transaction(f"monitor:{context.name}:{context.run_id}:{part}")',
-        ("tests/integration/monitoring/test_monitoring.py",),
+        ("tests/integration/monitoring/test_performance_records.py",),
     ),
 )
 
