@@ -117,7 +117,9 @@ def read_otherwise(context: StageContext, source: Source) -> str:
     """Return a sentence where the files of a source that were taken last became cells in another way; else nothing."""
     bronze = context.namespace.bronze(source.name)
     run = markers.last(context, NAME, bronze, IngestDetails)
-    before = run.details.read_as.get(str(bronze), {}) if run is not None else {}
+    # At its first version a table holds nothing: no file was read in any way.
+    taken = run is not None and bool(run.result.outputs.get(str(bronze)))
+    before = run.details.read_as.get(str(bronze), {}) if run is not None and taken else {}
     return told(bronze, before, reading_of(source), context.name)
 
 

@@ -247,3 +247,10 @@ def test_that_files_are_read_otherwise_is_said_once_and_reaches_none_that_was_ta
     assert state(here) == before
     [ingestion] = run_tiny(here, tiny.folder, "2020-05-01", ["ingest"]).stages
     assert ingestion.details.notes == [] or not any("from now on" in text for text in ingestion.details.notes)
+
+
+def test_before_any_file_was_taken_nothing_was_read_otherwise(here, tiny, monkeypatch):
+    run_tiny(here, tiny.folder, "2020-01-15", ["ingest"])
+    monkeypatch.setattr(Signups, "dialect", Dialect(delimiter=";"))
+    [ingestion] = run_tiny(here, tiny.folder, "2020-01-16", ["ingest"]).stages
+    assert not any("from now on" in text for text in ingestion.details.notes)
