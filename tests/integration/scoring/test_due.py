@@ -12,10 +12,12 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError
+from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops import stage_runs
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.tables import Transaction
 from mlplatform.scoring import watermark
+from mlplatform.scoring.predictions import Predictor
 from mlplatform.scoring.scorer import BatchScorer
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import table_rows
@@ -67,8 +69,9 @@ def land_late(tiny: TinyFolder, day: str, landed: str, rows: int = 5) -> list[st
     return accounts
 
 
-def accounts(ws: LocalWorkspace, as_of: str) -> set[str]:
-    filters = [("as_of", "=", parse_as_of(as_of))]
+def accounts(ws: LocalWorkspace, as_of: str, alias: str | None = None) -> set[str]:
+    filters: list[Any] = [("as_of", "=", parse_as_of(as_of))]
+    filters += [] if alias is None else [("alias", "=", alias)]
     return set(ws.tables.to_arrow(PREDICTIONS, at_most=10**6, filters=filters).column("account").to_pylist())
 
 
@@ -112,6 +115,35 @@ def test_rows_refined_before_a_scoring_that_failed_are_scored_by_the_next(ws, ti
     spine = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">", parse_as_of("2020-07-01"))])
     predictions = ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
     assert sorted(predictions.column("account").to_pylist()) == sorted(spine.column("account").to_pylist())
+
+
+def test_a_scoring_killed_after_the_champion_is_completed_in_the_shadow(ws, tiny, monkeypatch):
+    """What it predicted itself is no earlier scoring: run again, it has the same rows."""
+    run_tiny(ws, tiny.folder, THIRD, [*COMPUTE, "train"])
+    predict = Predictor.predict
+
+    def dying(self: Predictor, *arguments: Any) -> Any:
+        if self.alias == CHALLENGER:
+            raise KeyboardInterrupt
+        return predict(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "predict", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run_tiny(ws, tiny.folder, THIRD, ["score"])
+    champion = accounts(ws, THIRD)
+    summary = run_tiny(ws, tiny.folder, THIRD, ["score"])
+    assert accounts(ws, THIRD, CHALLENGER) == champion == accounts(ws, THIRD, CHAMPION)
+    assert summary.stages[-1].result.rows_in == len(champion) > 0
+
+
+def test_what_only_a_challenger_predicted_is_due_for_the_champion(ws, tiny):
+    run_tiny(ws, tiny.folder, THIRD, [*COMPUTE, "train"])
+    Pipeline(ws, open_tiny(ws, tiny.folder), parse_as_of(THIRD)).run(["score"], alias=CHALLENGER)
+    tried = accounts(ws, THIRD)
+    assert tried == accounts(ws, THIRD, CHALLENGER)
+    run_tiny(ws, tiny.folder, FOURTH, [*COMPUTE, "score"])
+    assert tried < accounts(ws, FOURTH, CHAMPION)
 
 
 def test_a_refining_that_is_older_than_what_is_read_of_a_long_record_is_not_overlooked(ws, tiny, monkeypatch):

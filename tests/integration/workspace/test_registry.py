@@ -11,6 +11,7 @@ import pytest
 
 from mlplatform.errors import RegistryError
 from mlplatform.naming import CHAMPION
+from mlplatform.workspace.local import registry_database
 from mlplatform.workspace.local.registry import LocalRegistry
 
 MODEL = "dev.registry.model"
@@ -136,3 +137,49 @@ def test_an_error_of_ours_passes_as_it_is(registry):
     with pytest.raises(RegistryError) as caught, registry._translated("read it"):
         raise own
     assert caught.value is own
+
+
+def test_an_answer_is_remembered_until_anybody_writes(registry, root, monkeypatch):
+    another, client = LocalRegistry(root), registry._connect()
+    asked: list[str] = []
+    for name in ("get_registered_model", "get_model_version", "search_model_versions"):
+        ask = getattr(client, name)
+        monkeypatch.setattr(
+            client, name, lambda *given, _ask=ask, _name=name, **named: (asked.append(_name), _ask(*given, **named))[1]
+        )
+
+    def all_of() -> tuple[object, ...]:
+        return registry.aliases(MODEL), registry.get(MODEL, 2), registry.versions(MODEL)
+
+    another.set_tags(MODEL, 1, {"reason": "another"})
+    first = all_of()
+    assert set(asked) == {"get_registered_model", "get_model_version", "search_model_versions"}
+    asked.clear()
+    assert all_of() == first
+    assert asked == []
+    another.set_alias(MODEL, CHAMPION, 2)
+    assert all_of()[0] == {CHAMPION: 2}
+    another.set_tags(MODEL, 2, {"reason": "a test"})
+    assert all_of()[1].tags["reason"] == "a test"
+    registry.delete_alias(MODEL, CHAMPION)
+    assert all_of()[0] == {}
+    number = add_version(another, root)
+    assert [version.version for version in all_of()[2]][-1] == number
+
+
+def test_nothing_is_remembered_while_somebody_writes_or_where_a_log_is_kept_beside(registry, root, tmp_path):
+    database = registry.database
+    before = registry_database.state(database)
+    assert before is not None
+    with closing(sqlite3.connect(database, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE registered_models SET description = 'half' WHERE name = ?", (MODEL,))
+        assert registry_database.state(database) is None
+        assert registry.aliases(MODEL) == {}
+        writer.execute("ROLLBACK")
+    assert registry_database.state(database) is not None
+    with damaged(root, tmp_path) as copy:
+        assert registry_database.state(tmp_path / "mlflow.db") is not None
+        copy.execute("PRAGMA journal_mode = WAL")
+        assert registry_database.state(tmp_path / "mlflow.db") is None
+    assert registry_database.state(tmp_path / "none.db") is None

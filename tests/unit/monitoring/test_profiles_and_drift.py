@@ -301,6 +301,23 @@ def test_a_limit_that_is_no_number_is_violated_by_what_chance_does_not_explain()
     assert moved["psi"].violated
 
 
+def test_what_one_column_tells_is_no_alarm_where_many_were_asked():
+    """By Holm's rule the least of n p-values counts n-fold; of n that are equal, all do."""
+    limits = MonitoringSettings(min_rows=10, max_psi=0.01, false_alarm_rate=0.1)
+    random = np.random.default_rng(3)
+    reference, window = random.normal(0, 1, 1000), random.normal(0.4, 1, 120)
+
+    def of(columns: int) -> list[DriftMetric]:
+        first, then = (pa.table({f"x{at}": values for at in range(columns)}) for values in (reference, window))
+        return [item for item in compare(profile_table(first), then, limits) if item.metric == "psi"]
+
+    (alone,), many = of(1), of(40)
+    assert alone.violated
+    assert alone.p_value is not None
+    assert [item.p_value for item in many] == pytest.approx([40 * alone.p_value] * 40)
+    assert not any(item.violated for item in many)
+
+
 def test_a_p_value_that_is_no_number_stops_the_check_which_then_raises_an_alert():
     with pytest.raises(ArithmeticError, match="1 of 3 p-values are not numbers"):
         holm([0.01, math.nan, 0.5])

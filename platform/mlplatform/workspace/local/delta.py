@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 ATTEMPTS = 20
+Keep = Callable[[DeltaTable], None]
+"""Takes the handle that a commit was made by, which is at the version after it: opening another reads the log."""
 _PROPERTY = "mlplatform."
 _KEYS = "primary_keys"
 # A version that a run recorded stays readable: nobody removes old log files, and a checkpoint remembers which files
@@ -137,7 +139,14 @@ def read_list(table: DeltaTable, key: str) -> tuple[str, ...]:
     return tuple(json.loads(properties(table).get(key, "[]")))
 
 
-def append(path: Path, name: str, rows: RowSource | pa.Table, transactions: Sequence[Transaction] = ()) -> WriteResult:
+def append(
+    path: Path,
+    name: str,
+    rows: RowSource | pa.Table,
+    transactions: Sequence[Transaction] = (),
+    *,
+    keep: Keep | None = None,
+) -> WriteResult:
     """Append rows; with transactions, exactly once.
 
     Args:
@@ -145,6 +154,7 @@ def append(path: Path, name: str, rows: RowSource | pa.Table, transactions: Sequ
         name: The table's name, for messages.
         rows: The rows, already in the table's schema; they are streamed.
         transactions: What this append counts as. All of them are committed together with the rows.
+        keep: Takes the handle.
 
     Raises:
         TableError: If some of the transactions are committed and others are not.
@@ -162,7 +172,7 @@ def append(path: Path, name: str, rows: RowSource | pa.Table, transactions: Sequ
             )
         return _write(table, _as_now(rows, table, name).reader(), "append", transactions)
 
-    return _retrying(path, name, commit)
+    return _retrying(path, name, commit, keep)
 
 
 def overwrite(
@@ -173,6 +183,7 @@ def overwrite(
     *,
     where: Mapping[str, Sequence[str]] | None = None,
     transactions: Sequence[Transaction] = (),
+    keep: Keep | None = None,
 ) -> WriteResult:
     """Replace all rows, or those of some values, in one commit; those of a table with keys are laid out in their order.
 
@@ -183,6 +194,7 @@ def overwrite(
         scratch: A folder for what does not fit in memory.
         where: Text column -> values of the rows that are replaced; None: all are.
         transactions: What the commit counts as, besides.
+        keep: Takes the handle.
 
     Raises:
         TableError: If rows are not of those to be replaced, or have the keys of rows that stay.
@@ -207,10 +219,18 @@ def overwrite(
             ordered = connection.sql(f"SELECT * FROM source ORDER BY {columns}")
             return _write(table, duck.stream(ordered, duck.arrow_schema(table)), "overwrite", new)
 
-    return _retrying(path, name, commit)
+    return _retrying(path, name, commit, keep)
 
 
-def merge(path: Path, name: str, rows: RowSource | pa.Table, keys: Sequence[str], scratch: Path) -> WriteResult:
+def merge(
+    path: Path,
+    name: str,
+    rows: RowSource | pa.Table,
+    keys: Sequence[str],
+    scratch: Path,
+    *,
+    keep: Keep | None = None,
+) -> WriteResult:
     """Update the rows whose keys match and insert the others, in one commit; only files that hold them are rewritten.
 
     Columns that `rows` lacks keep their values on update and are null on insert; new columns are added first, by a
@@ -222,6 +242,7 @@ def merge(path: Path, name: str, rows: RowSource | pa.Table, keys: Sequence[str]
         rows: The rows; their columns that the table has are in its types, and keys are neither null nor repeated.
         keys: The key columns.
         scratch: A folder for what does not fit in memory.
+        keep: Takes the handle.
 
     Raises:
         TableError: If new rows lack a column that may not be null.
@@ -244,11 +265,17 @@ def merge(path: Path, name: str, rows: RowSource | pa.Table, keys: Sequence[str]
             change = plan_merge(connection, table, path, source, _layout(table) or list(keys))
             return _apply(connection, table, path, change, scratch)
 
-    return _retrying(path, name, commit)
+    return _retrying(path, name, commit, keep)
 
 
 def replace_range(
-    path: Path, name: str, rows: RowSource | pa.Table, span: tuple[str, datetime, datetime], scratch: Path
+    path: Path,
+    name: str,
+    rows: RowSource | pa.Table,
+    span: tuple[str, datetime, datetime],
+    scratch: Path,
+    *,
+    keep: Keep | None = None,
 ) -> WriteResult:
     """Replace the rows whose column lies in a range, both ends included, in one commit.
 
@@ -258,6 +285,7 @@ def replace_range(
         rows: The rows, in the table's schema, all within the range.
         span: Column, start and end.
         scratch: A folder for what does not fit in memory.
+        keep: Takes the handle.
     """
 
     def commit(table: DeltaTable) -> int:
@@ -266,7 +294,7 @@ def replace_range(
             change = plan_replacement(connection, table, path, _as_now(rows, table, name), span, order)
             return _apply(connection, table, path, change, scratch)
 
-    return _retrying(path, name, commit)
+    return _retrying(path, name, commit, keep)
 
 
 def widen(path: Path, name: str, lacking: Callable[[DeltaTable], Widening], scratch: Path) -> Widening:
@@ -477,7 +505,7 @@ def _commit(transactions: Sequence[Transaction]) -> CommitProperties:
     )
 
 
-def _retrying(path: Path, name: str, commit: Callable[[DeltaTable], int]) -> WriteResult:
+def _retrying(path: Path, name: str, commit: Callable[[DeltaTable], int], keep: Keep | None = None) -> WriteResult:
     for attempt in range(ATTEMPTS):
         table = open_table(path, name)
         before = table.version()
@@ -491,6 +519,8 @@ def _retrying(path: Path, name: str, commit: Callable[[DeltaTable], int]) -> Wri
         if rows < 0:
             return WriteResult(version=table.version(), rows=0, skipped=True)
         journal.note(path, table, before + 1)
+        if keep is not None:
+            keep(table)
         return WriteResult(version=table.version(), rows=rows)
     raise UnavailableError(
         f"Writing to {name} failed {ATTEMPTS} times because others wrote to it meanwhile: {last}",

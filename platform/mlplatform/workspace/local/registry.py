@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlplatform.errors import LostRegistryError, RegistryError
 from mlplatform.naming import ObjectName
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from mlplatform.protocols.registry import ModelVersion
 
+T = TypeVar("T")
 DEPLOYMENT_JOB_TAG = "deployment_job_id"
 
 
@@ -34,6 +36,9 @@ class LocalRegistry(MlflowRegistry):
                 is made there.
         """
         self._root, self._files = root, files
+        # A step asks a dozen times which version has which alias, and MLflow takes milliseconds for each answer.
+        self._answers: dict[tuple[object, ...], Any] = {}
+        self._answered_at: registry_database.State | None = None
         super().__init__(self.uri, self.uri, extra="local", settings={})
 
     @property
@@ -136,6 +141,20 @@ class LocalRegistry(MlflowRegistry):
                 client.search_registered_models(max_results=1)
                 self._client = client
         return self._client
+
+    def _answer(self, question: tuple[object, ...], ask: Callable[[MlflowClient], T]) -> T:
+        """Ask MLflow, or return its answer of before where nobody has written to its database since."""
+        client = self._connect()
+        state = registry_database.state(self.database)
+        if state is None or state != self._answered_at:
+            self._answers, self._answered_at = {}, state
+        if question not in self._answers:
+            answer = ask(client)
+            if state is None or registry_database.state(self.database) != state:
+                return answer
+            self._answers[question] = answer
+        found: T = self._answers[question]
+        return found
 
     def _store(self, client: MlflowClient, run_id: str, part: Path, folder: str) -> None:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository

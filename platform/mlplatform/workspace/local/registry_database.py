@@ -29,6 +29,8 @@ _PART = ".part"
 _CONTENT = ("runs", "registered_models", "model_versions", "logged_models", "trace_info")
 # SQLite would take what is left of one file's journal for the journal of the next file of its name.
 _BESIDE = ("-journal", "-wal", "-shm")
+# The format's versions for writing and reading: 2 is one with a log beside the file.
+_ROLLBACK = b"\x01\x01"
 WAY_OUT = (
     "Restore {database} from a backup. Where there is none: mlplatform begin-anew USE_CASE --reason WHY; it keeps what "
     "is left aside, and says on record that models begin anew."
@@ -89,6 +91,30 @@ def prepare(database: Path, artifacts: Path, *, make: Step, upgrade: Step) -> No
         _replace(database, lambda part: _make(part, make))
     else:
         _bring_up_to_date(database, found, upgrade)
+
+
+State = tuple[int, int, int, int, bytes]
+"""Which file a database is, and how often it was changed."""
+
+
+def state(database: Path) -> State | None:
+    """Return what differs as soon as anybody has changed the database; None where that cannot be told now.
+
+    SQLite counts in bytes 24 to 27 of the file which transactions changed it (https://www.sqlite.org/fileformat.html,
+    "File change counter"), except where they are kept in a log beside it. While one is written, or lies there half
+    written by a process that died, its journal exists.
+
+    Args:
+        database: The file.
+    """
+    try:
+        with database.open("rb") as file:
+            header, found = file.read(28), os.fstat(file.fileno())
+    except OSError:
+        return None
+    if header[18:20] != _ROLLBACK or any(database.with_name(database.name + end).exists() for end in _BESIDE):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, header[24:28]
 
 
 def set_aside(database: Path, artifacts: Path) -> Path:

@@ -280,7 +280,31 @@ def _nulls(rows: ParquetSource, columns: Sequence[str], scratch: Path) -> dict[s
     """Return the number of nulls of each column."""
     if not columns or not rows.files:
         return {}
+    told = _nulls_of_footers(rows, columns)
+    if told is not None:
+        return told
     counts = ", ".join(f"count(*) - count({quote(column, 'duckdb')})" for column in columns)
     with duck.connect(scratch, memory_limit=MEMORY_LIMIT) as connection:
         rows.scan(connection, "source")
         return dict(zip(columns, connection.sql(f"SELECT {counts} FROM source").fetchall()[0], strict=True))
+
+
+def _nulls_of_footers(rows: ParquetSource, columns: Sequence[str]) -> dict[str, int] | None:
+    """Return the number of nulls of each column as the files' footers have it; None where one does not say."""
+    nulls = dict.fromkeys(columns, 0)
+    for path in rows.files:
+        with parquet.ParquetFile(path) as file:
+            footer = file.metadata
+        for number in range(footer.num_row_groups):
+            group = footer.row_group(number)
+            chunks = {group.column(place).path_in_schema: group.column(place) for place in range(group.num_columns)}
+            for name in columns:
+                if name not in rows.written.names:
+                    nulls[name] += group.num_rows
+                    continue
+                # The chunks of a nested column have other names.
+                statistics = chunks[name].statistics if name in chunks else None
+                if statistics is None or statistics.null_count is None:
+                    return None
+                nulls[name] += statistics.null_count
+    return nulls

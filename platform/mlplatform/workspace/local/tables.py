@@ -153,6 +153,18 @@ class LocalTables:
             self._opened[path] = (newest, table)
         return self._opened[path][1]
 
+    def _keep(self, name: ObjectName | str) -> delta.Keep:
+        """Return what takes the handle that a commit to a table was made by, as the newest one."""
+        path = self.path(name)
+
+        def keep(table: DeltaTable) -> None:
+            newest = _newest_entry(path)
+            if newest[0] == f"{table.version():020}.json":  # others may have written meanwhile
+                self._health.check(path, str(name), table)
+                self._opened[path] = (newest, table)
+
+        return keep
+
     def behind(self, error: BaseException) -> DamagedTableError | None:
         """Return the damage of a table that was opened which an error comes from; None: there is none."""
         opened = [
@@ -371,7 +383,7 @@ class LocalTables:
             return WriteResult(version=table.version(), rows=0, skipped=True)
         with self._rows(frame) as (source, folder):
             rows = fitted(source, duck.arrow_schema(table), str(name), folder, self._scratch)
-            return delta.append(self.path(name), str(name), rows, transactions)
+            return delta.append(self.path(name), str(name), rows, transactions, keep=self._keep(name))
 
     def merge(self, name: ObjectName | str, frame: FrameLike) -> WriteResult:
         """Update the rows whose primary keys match, and insert the others."""
@@ -385,7 +397,8 @@ class LocalTables:
             new = new_columns(info, source.schema)
             rows = fitted(source, pa.schema([*declared, *new]), str(name), folder, self._scratch)
             check_unique(rows, info.primary_keys, str(name), self._scratch)
-            return delta.merge(self.path(name), str(name), rows, info.primary_keys, self._scratch)
+            keys = info.primary_keys
+            return delta.merge(self.path(name), str(name), rows, keys, self._scratch, keep=self._keep(name))
 
     def overwrite(
         self,
@@ -402,8 +415,15 @@ class LocalTables:
             rows = fitted(source, info.schema, str(name), folder, self._scratch)
             if info.primary_keys:
                 check_unique(rows, info.primary_keys, str(name), self._scratch)
-            path = self.path(name)
-            return delta.overwrite(path, str(name), rows, self._scratch, where=where, transactions=transactions)
+            return delta.overwrite(
+                self.path(name),
+                str(name),
+                rows,
+                self._scratch,
+                where=where,
+                transactions=transactions,
+                keep=self._keep(name),
+            )
 
     def replace_range(
         self, name: ObjectName | str, frame: FrameLike, *, column: str, start: datetime, end: datetime
@@ -417,7 +437,7 @@ class LocalTables:
             check_within(rows, span, str(name), self._scratch)
             if info.primary_keys:
                 check_unique(rows, info.primary_keys, str(name), self._scratch)
-            return delta.replace_range(self.path(name), str(name), rows, span, self._scratch)
+            return delta.replace_range(self.path(name), str(name), rows, span, self._scratch, keep=self._keep(name))
 
     @contextmanager
     def _rows(self, frame: FrameLike) -> Iterator[tuple[RowSource, Path]]:

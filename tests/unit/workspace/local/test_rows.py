@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -38,7 +39,7 @@ SCHEMA = pa.schema(
 Make = Callable[[pa.Table], RowSource]
 
 
-@pytest.fixture(params=["memory", "files"])
+@pytest.fixture(params=["memory", "files", "files that do not say how many nulls they hold"])
 def rows_of(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Give a function that puts a table into rows of one kind; of files there are several, with small row groups."""
 
@@ -48,7 +49,10 @@ def rows_of(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
         folder = tmp_path / "frame"
         folder.mkdir()
         for number, start in enumerate(range(0, max(table.num_rows, 1), 3)):
-            parquet.write_table(table.slice(start, 3), folder / f"part-{number}.parquet", row_group_size=2)
+            file = folder / f"part-{number}.parquet"
+            parquet.write_table(
+                table.slice(start, 3), file, row_group_size=2, write_statistics=request.param == "files"
+            )
         (folder / "_SUCCESS").touch()
         return ParquetSource(folder)
 
@@ -102,6 +106,21 @@ def test_what_fits_is_cast(rows_of: Make, tmp_path: Path) -> None:
     expected = table().to_pylist()
     assert content(rows, tmp_path) == (expected, expected)
     assert rows.reader().schema.equals(SCHEMA)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.struct([("low", pa.int64())])])
+def test_nulls_are_counted_where_columns_are_nested(rows_of: Make, tmp_path: Path, kind: pa.DataType) -> None:
+    """A list that is null is one; a list with a null in it is none."""
+    whole = [[1, None], []] * 4 if pa.types.is_list(kind) else [{"low": None}, {"low": 2}] * 4
+    for values, nulls in ((whole, 0), ([None, *whole[1:]], 1)):
+        rows = rows_of(table(nested=pa.array(values, kind)))
+        schema = SCHEMA.append(pa.field("nested", kind, nullable=False))
+        if nulls:
+            with pytest.raises(TableError, match=r"nested of dev.x.t may not be null; the frame has 1 null\(s\)"):
+                fitted(rows, schema, "dev.x.t", tmp_path, tmp_path)
+        else:
+            assert fitted(rows, schema, "dev.x.t", tmp_path, tmp_path).schema.equals(schema)
+            shutil.rmtree(tmp_path / "frame", ignore_errors=True)
 
 
 @pytest.mark.parametrize(

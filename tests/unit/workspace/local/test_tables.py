@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mlplatform.errors import TableError
 from mlplatform.protocols.tables import Transaction
-from mlplatform.workspace.local import delta
+from mlplatform.workspace.local import delta, journal
 from mlplatform.workspace.local.replaced_values import plan_values
 from mlplatform.workspace.local.tables import LocalTables
 from tests.support.racers import Track
@@ -400,6 +400,50 @@ def test_a_table_that_did_not_change_is_opened_once(week: LocalTables) -> None:
     assert week.open(NAME) is one
     week.append(NAME, frame(row(9)))
     assert week.open(NAME) is not one
+
+
+WRITES: dict[str, Callable[[LocalTables], Any]] = {
+    "append": lambda tables: tables.append(NAME, frame(row(8)), transactions=[Transaction("a", 1)]),
+    "merge of new rows": lambda tables: tables.merge(NAME, frame(row(9))),
+    "merge of rows that change": lambda tables: tables.merge(NAME, frame(row(3, value=7.5), row(9))),
+    "overwrite": lambda tables: tables.overwrite(NAME, frame(row(1), row(2))),
+    "replace_range": lambda tables: tables.replace_range(
+        NAME, frame(row(3)), column="at", start=row(2)["at"], end=row(5)["at"]
+    ),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_what_we_wrote_is_read_by_the_handle_that_wrote_it(
+    week: LocalTables, other: LocalTables, monkeypatch: pytest.MonkeyPatch, write: Callable[[LocalTables], Any]
+) -> None:
+    """As if it were opened anew, without reading the log once more."""
+    write(week)
+    with monkeypatch.context() as patch:
+        patch.setattr(delta, "open_table", lambda *_: 1 / 0)
+        held = week.open(NAME)
+        described, rows = week.describe(NAME), week.to_arrow(NAME, at_most=100)
+    opened_anew = other.open(NAME)
+    assert held.version() == opened_anew.version() == 2
+    assert set(held.file_uris()) == set(opened_anew.file_uris())
+    assert held.transaction_version("a") == opened_anew.transaction_version("a")
+    assert described == other.describe(NAME)
+    assert rows.sort_by("id") == other.to_arrow(NAME, at_most=100).sort_by("id")
+
+
+def test_the_handle_that_wrote_is_not_the_newest_where_another_wrote_after_it(
+    week: LocalTables, other: LocalTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = journal.note
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(journal, "note", note)
+        note(*arguments)
+        other.append(NAME, frame(row(9)))
+
+    monkeypatch.setattr(journal, "note", overtaken)
+    assert week.append(NAME, frame(row(8))).version == 2
+    assert {8, 9} < set(ids(week))
 
 
 def test_a_handle_stays_at_its_version_whoever_writes(week: LocalTables, other: LocalTables) -> None:
