@@ -108,6 +108,13 @@ def test_what_fits_is_cast(rows_of: Make, tmp_path: Path) -> None:
     assert rows.reader().schema.equals(SCHEMA)
 
 
+def test_a_column_that_files_lack_is_null_in_each_row(tmp_path: Path) -> None:
+    parquet.write_table(table(), tmp_path / "rows.parquet")
+    rows = ParquetSource([tmp_path / "rows.parquet"], SCHEMA.append(pa.field("later", pa.int64())))
+    with pytest.raises(TableError, match="8 row"):
+        check_no_nulls(rows, ["id", "later"], "dev.x.t", tmp_path)
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.struct([("low", pa.int64())])])
 def test_nulls_are_counted_where_columns_are_nested(rows_of: Make, tmp_path: Path, kind: pa.DataType) -> None:
     """A list that is null is one; a list with a null in it is none."""
