@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, Field
 
 from mlplatform.as_of import Duration
-from mlplatform.config.settings import MonitoringSettings, RecalibrationSettings
+from mlplatform.config.monitoring import MonitoringSettings
+from mlplatform.config.recalibration import RecalibrationSettings
 from mlplatform.errors import UsageError
 from mlplatform.gate import champion as champions
 from mlplatform.gate import promotion
