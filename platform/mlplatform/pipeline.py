@@ -28,7 +28,7 @@ from mlplatform.features.stage import Features
 from mlplatform.features.table import FeatureTable
 from mlplatform.gate.begin_anew import BeginAnew
 from mlplatform.gate.canary import EndCanary
-from mlplatform.gate.promotion import GateDetails
+from mlplatform.gate.details import GateDetails
 from mlplatform.gate.rollback import Rollback
 from mlplatform.gate.stage import Gate
 from mlplatform.ingest.stage import Ingest
