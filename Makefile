@@ -41,7 +41,7 @@ $(DOCS_STAMP): $(STAMP)
 
 setup: $(STAMP) $(SCHEMA) ## Make .venv, install what the lock file says, and write the schema for editors
 
-$(SCHEMA): platform/mlplatform/config/settings.py platform/mlplatform/config/jobs.py | $(STAMP)
+$(SCHEMA): $(wildcard platform/mlplatform/config/*.py) platform/mlplatform/task.py | $(STAMP)
 	$(BIN)/mlplatform config schema > $@
 
 demo: $(STAMP) ## Replay credit risk by quarter, 2006 to 2012, and write the report

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs.tools.markdown import cell, made_by, table
-from mlplatform.config import jobs, settings
+from mlplatform.config import values
 from mlplatform.config.settings import FOLLOWS, UseCaseSettings
 
 _INTRODUCTION = f"""\
@@ -35,12 +35,12 @@ stands below `environments.<name>`, with the same keys, and wins over the rest
 ([an example](adding-a-use-case.md#the-edits)). A list is replaced as a whole.
 """
 _KINDS: dict[Any, str] = {
-    settings.DurationText: "duration",
-    settings.PositiveText: "duration above zero",
-    settings.IntervalText: "interval",
-    settings.TimeText: "time",
-    settings.AsOfText: "time",
-    jobs.CronText: "Quartz cron",
+    values.DurationText: "duration",
+    values.PositiveText: "duration above zero",
+    values.IntervalText: "interval",
+    values.TimeText: "time",
+    values.AsOfText: "time",
+    values.CronText: "Quartz cron",
 }
 _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "null"}
 _LIMITS = {Ge: ("≥ {}", "ge"), Gt: ("> {}", "gt"), Le: ("≤ {}", "le"), Lt: ("< {}", "lt"), MinLen: ("not empty", "")}

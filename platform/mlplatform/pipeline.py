@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from mlplatform import no_space
+from mlplatform.applying import Applied, decide
 from mlplatform.as_of import parse_as_of, plausible
 from mlplatform.change import deciding
 from mlplatform.change.adopt_model import AdoptModel, AdoptModelDetails, ExistingVersion
 from mlplatform.change.adopt_table import AdoptTable, AdoptTableDetails
-from mlplatform.change.existing import LiveVersion, live_versions
-from mlplatform.change.keeping import Keeper
+from mlplatform.change.existing import live_versions
 from mlplatform.change.plan import ChangePlan
 from mlplatform.change.planning import plan_of
 from mlplatform.errors import PlatformError, StageError, UsageError, did_you_mean
@@ -28,15 +28,14 @@ from mlplatform.features.stage import Features
 from mlplatform.features.table import FeatureTable
 from mlplatform.gate.begin_anew import BeginAnew
 from mlplatform.gate.canary import EndCanary
-from mlplatform.gate.promotion import GateDetails
+from mlplatform.gate.details import GateDetails
 from mlplatform.gate.rollback import Rollback
 from mlplatform.gate.stage import Gate
 from mlplatform.ingest.stage import Ingest
 from mlplatform.monitoring import steps
 from mlplatform.monitoring.retrain import decide_now, details_of
-from mlplatform.naming import Namespace
 from mlplatform.ops import markers, records, stage_runs
-from mlplatform.ops.context import Advance, Progress, StageContext, nowhere, silent
+from mlplatform.ops.context import Advance, Progress, nowhere, silent
 from mlplatform.ops.maintenance import MaintainTables, MaintenanceDetails
 from mlplatform.ops.record_table import RecordTable
 from mlplatform.ops.result import StageResult
@@ -71,29 +70,6 @@ _WITHOUT = {
     "gate": "The champion is whom the registry names; a rollback knows no earlier ones.",
     "monitor": "The stage monitor measures a time again where it is asked to: mlplatform monitor, with its --as-of.",
 }
-
-
-@dataclass
-class Applied:
-    """What applying an edit came to.
-
-    Attributes:
-        plan: What the edit does.
-        before: The use case's names before.
-        after: The use case's names from now on.
-        summary: What the stages did that brought the tables up to it; None in a dry run, and where nothing differed.
-    """
-
-    plan: ChangePlan
-    before: Namespace
-    after: Namespace
-    summary: RunSummary | None = None
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Declared name -> version, of the tables and functions that get one by this."""
-        before = dict(self.before.versions)
-        return {name: version for name, version in self.after.versions if before.get(name) != version}
 
 
 class Pipeline:
@@ -267,7 +243,7 @@ class Pipeline:
             plan = plan_of(context, declared, self._keeper)
             deciding.check_decided(context, plan, reason)
             live, _ = live_versions(context)
-            decided, given_up = self._decide(plan, live, in_place=in_place)
+            decided, given_up = decide(context, use_case, self._keeper, plan, live, in_place=in_place)
             applied = Applied(plan, use_case.namespace, decided.namespace)
             if dry_run or not (plan.changes or applied.versions or given_up):
                 return applied
@@ -371,38 +347,6 @@ class Pipeline:
     def maintain(self, *, dry_run: bool = False) -> StageRun[MaintenanceDetails]:
         """Put small files together and remove old ones; see `mlplatform.ops.maintenance`."""
         return self.execute(MaintainTables(), dry_run=dry_run)
-
-    def _decide(
-        self, plan: ChangePlan, live: Sequence[LiveVersion], *, in_place: bool
-    ) -> tuple[UseCase, Collection[str]]:
-        """Return the use case in the versions that an edit asks for, and what is given up.
-
-        Raises:
-            StageError: If something cannot be kept that models in use read.
-        """
-        context, declared = self._context, declared_by(self._use_case)
-        codes = self._keeper.codes(context)
-        versions = deciding.versions(context, declared, plan, (), codes, in_place=in_place)
-        if in_place:
-            following, keeper = self._in_versions(versions)
-            failing = keeper.failing(following, keeper.needed(following, live))
-            versions = deciding.given_back(context, declared, failing, versions)
-            following, keeper = self._in_versions(versions)
-            given_up = set(failing) & set(keeper.needed(following, live))
-            return self._use_case.with_versions(versions), sorted(given_up)
-        while True:
-            following, keeper = self._in_versions(versions)
-            kept = list(keeper.of(following, keeper.needed(following, live)))
-            # What the kept code reads may have to be kept as well, and then its tables get other versions.
-            wider = deciding.versions(context, declared, plan, kept, codes, in_place=False)
-            if wider == versions:
-                deciding.check_sources(context, declared, kept)
-                return self._use_case.with_versions(versions), ()
-            versions = wider
-
-    def _in_versions(self, versions: Mapping[str, str]) -> tuple[StageContext, Keeper]:
-        decided = self._use_case.with_versions(versions)
-        return replace(self._context, namespace=decided.namespace), keeper_of(decided)
 
     def check_changes(self, *, on_record: bool = False) -> None:
         """Refuse to go on where an edit waits that somebody has to decide about.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.monitoring import staleness, steps
 from mlplatform.monitoring.staleness import Staleness
 from mlplatform.ops.context import Progress, silent
@@ -51,7 +51,7 @@ def simulate(
     # One record for all steps: reading it anew at each would cost more the longer the simulation gets.
     log = RunLog(ws, use_case.namespace)
     recorded = log.between(min(moments), max(moments)) if moments else []
-    decisions = promotion.events(ws, use_case.namespace)
+    decisions = decision_log.events(ws, use_case.namespace)
     finished = {moment for moment in moments if steps.has_ended(recorded, decisions, moment)}
     # What is recorded as finished is so where what it made is there; else its last step brings it back.
     done = [moment for moment in moments if moment in finished]

@@ -28,7 +28,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import norm
 
-from mlplatform.config.settings import MonitoringSettings, UseCaseSettings
+from mlplatform.config.monitoring import MonitoringSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.monitoring import drift
 from mlplatform.monitoring.baseline import Beside, surely_worse
 from mlplatform.monitoring.immature_judging import Calibration, OfVersion, Ranking

@@ -18,10 +18,10 @@ from mlplatform import BatchScorer, Column, FeatureLookup, LabelSpine
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import UsageError
 from mlplatform.features import artifacts
-from mlplatform.gate import canary, promotion
+from mlplatform.gate import canary, decision_log, promotion
 from mlplatform.gate.checks.base import CheckResult
 from mlplatform.gate.decision import Decision
-from mlplatform.gate.promotion import GateDetails
+from mlplatform.gate.details import GateDetails
 from mlplatform.monitoring import canary as outcomes
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
 from mlplatform.ops import records
@@ -125,7 +125,7 @@ def register(ws: Workspace, off: float) -> int:
 
 def decided(ws: Workspace, version: int, outcome: Any, champion: int | None, **other: Any) -> None:
     made = Decision(
-        decision_id=f"{version} {outcome} {champion} {len(promotion.events(ws, NAMESPACE))}",
+        decision_id=f"{version} {outcome} {champion} {len(decision_log.events(ws, NAMESPACE))}",
         outcome=outcome,
         reason="made up",
         challenger_version=version,
@@ -138,7 +138,7 @@ def decided(ws: Workspace, version: int, outcome: Any, champion: int | None, **o
             CheckResult("beats_champion", "fail", "", numbers={"gain": 0.0, "low": -0.1, "high": 0.1}),
         ],
     )
-    promotion.record(ws, NAMESPACE, made, "decided")
+    decision_log.record(ws, NAMESPACE, made, "decided")
     if outcome == "promoted":
         assert promotion.apply(ws, NAMESPACE, made) == "applied"
 
@@ -236,7 +236,7 @@ def test_scored_again_nothing_changes(scored):
 
 
 def test_who_was_canary_is_read_as_of_a_time(scored):
-    events = promotion.events(scored, NAMESPACE)
+    events = decision_log.events(scored, NAMESPACE)
     found = {number: canary.open_at(events, day(number)) for number in (10, 20, 49, 50)}
     assert [None if it is None else it.version for it in found.values()] == [None, 2, 2, None]
     (told,) = canary.all_of(events)

@@ -10,7 +10,7 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import StageError, UsageError
-from mlplatform.gate import champion, promotion
+from mlplatform.gate import champion, decision_log, promotion
 from mlplatform.gate.begin_anew import BeginAnew
 from mlplatform.gate.decision import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace
@@ -67,7 +67,7 @@ def decide(use: StageContext, version: int, champion_then: int | None) -> None:
         checks=[],
         kind="override",
     )
-    promotion.record(use.ws, use.namespace, decision, "decided")
+    decision_log.record(use.ws, use.namespace, decision, "decided")
     assert promotion.apply(use.ws, use.namespace, decision) == "applied"
 
 
@@ -117,7 +117,7 @@ def test_a_champion_that_is_gone_is_an_error_until_the_models_begin_anew(use):
     assert f"mlplatform begin-anew {use.name}" in raised.value.hint
     done = BeginAnew("deleted in the catalog").run(now).details
     assert (done.outcome, done.champion) == ("begun anew", 2)
-    assert promotion.events(use.ws, use.namespace) == []
+    assert decision_log.events(use.ws, use.namespace) == []
     assert champion.version_or_none(use.ws, use.namespace) is None
     decide(now, 1, None)
     assert choose(now).version.version == 1

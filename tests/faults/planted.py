@@ -221,8 +221,8 @@ DUE = (
     Fault(
         "a canary goes on after another champion was made",
         "gate/canary.py",
-        'return event.event in ("applied", promotion.BEGUN_ANEW)',
-        "return event.event in (promotion.BEGUN_ANEW,)",
+        'return event.event in ("applied", decision_log.BEGUN_ANEW)',
+        "return event.event in (decision_log.BEGUN_ANEW,)",
         ("tests/unit/gate/test_canary.py",),
     ),
 )
@@ -372,7 +372,7 @@ PROMOTION = (
     ),
     Fault(
         "a rollback goes on the line as a promotion does",
-        "gate/promotion.py",
+        "gate/decision_log.py",
         'if event.kind == "rollback" and version in line:',
         'if event.kind == "rolled back" and version in line:',
         ("tests/unit/gate/test_standing.py", _GATE),

@@ -12,7 +12,7 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import RegistryError, UsageError
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log, promotion
 from mlplatform.gate.decision import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops import records
@@ -100,7 +100,7 @@ def namespace(ws: LocalWorkspace) -> Any:
 
 
 def decisions(ws: LocalWorkspace) -> list[dict[str, Any]]:
-    return promotion.events(ws, namespace(ws))
+    return decision_log.events(ws, namespace(ws))
 
 
 def test_a_first_run_ends_with_a_champion_that_has_scored(open_at):
@@ -263,7 +263,7 @@ def decided(open_at) -> tuple[LocalWorkspace, UseCase, Decision]:
     """Version 2 is the challenger, and a decision to promote it over version 1 has been made, not recorded."""
     ws = open_at("second")
     use_case = Tiny.open("tiny", _folder_of(ws), ws)
-    made = promotion.decided([row for row in decisions(ws) if row.challenger_version == 2])
+    made = decision_log.decided([row for row in decisions(ws) if row.challenger_version == 2])
     assert made is not None
     registry = ws.registry
     registry.set_alias(use_case.model, CHALLENGER, 2)
@@ -286,7 +286,7 @@ def spy(monkeypatch: pytest.MonkeyPatch, ws: LocalWorkspace, die_before: str = "
             raise DeathError(name)
         seen.append(name)
 
-    registry, record = ws.registry, promotion.record
+    registry, record = ws.registry, decision_log.record
     set_alias, delete_alias, set_tags = registry.set_alias, registry.delete_alias, registry.set_tags
     monkeypatch.setattr(
         registry, "set_alias", lambda model, alias, version: (step(alias), set_alias(model, alias, version))
@@ -296,21 +296,21 @@ def spy(monkeypatch: pytest.MonkeyPatch, ws: LocalWorkspace, die_before: str = "
     )
     monkeypatch.setattr(registry, "set_tags", lambda *arguments: (step("tag"), set_tags(*arguments)))
     monkeypatch.setattr(
-        promotion, "record", lambda ws, ns, made, event, *more: (step(event), record(ws, ns, made, event, *more))
+        decision_log, "record", lambda ws, ns, made, event, *more: (step(event), record(ws, ns, made, event, *more))
     )
     return seen
 
 
 def promote(ws: LocalWorkspace, use_case: UseCase, made: Decision) -> str:
     """What the gate does with a decision."""
-    begun = promotion.pending(ws, use_case.namespace)
-    if begun is None and not promotion.events(ws, use_case.namespace, decision_id=made.decision_id):
-        promotion.record(ws, use_case.namespace, made, "decided")
+    begun = decision_log.pending(ws, use_case.namespace)
+    if begun is None and not decision_log.events(ws, use_case.namespace, decision_id=made.decision_id):
+        decision_log.record(ws, use_case.namespace, made, "decided")
     return promotion.apply(ws, use_case.namespace, begun or made)
 
 
 def events_of(ws: LocalWorkspace, made: Decision) -> list[str]:
-    return [row.event for row in promotion.events(ws, namespace(ws), decision_id=made.decision_id)]
+    return [row.event for row in decision_log.events(ws, namespace(ws), decision_id=made.decision_id)]
 
 
 def test_a_promotion_goes_in_its_order(decided, monkeypatch):
@@ -335,7 +335,7 @@ def test_a_promotion_interrupted_before_a_step_is_finished_by_the_next_run(decid
     assert promote(ws, use_case, made) == "applied"
     assert ws.registry.aliases(use_case.model) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
     assert events_of(ws, made) == ["decided", "applied"]
-    assert promotion.pending(ws, use_case.namespace) is None
+    assert decision_log.pending(ws, use_case.namespace) is None
 
 
 def test_a_promotion_is_applied_once(decided, monkeypatch):
@@ -358,10 +358,10 @@ def test_a_champion_that_is_no_longer_the_one_compared_with_makes_the_decision_s
     assert promote(ws, use_case, made) == "stale"
     assert ws.registry.aliases(use_case.model) == before
     assert events_of(ws, made) == ["decided", "stale"]
-    last = promotion.events(ws, use_case.namespace, decision_id=made.decision_id)[-1]
+    last = decision_log.events(ws, use_case.namespace, decision_id=made.decision_id)[-1]
     assert last.outcome == "rejected"
     assert "the champion is" in last.reason
-    assert promotion.pending(ws, use_case.namespace) is None
+    assert decision_log.pending(ws, use_case.namespace) is None
     assert promotion.apply(ws, use_case.namespace, made) == "stale"
 
 
@@ -382,7 +382,7 @@ def test_a_champion_set_by_hand_between_decision_and_promotion_is_not_overwritte
     """The gate itself, with somebody else moving the alias while it decides."""
     ws = open_at("trained")
     use_case = open_tiny(ws, tiny.folder)
-    record = promotion.record
+    record = decision_log.record
 
     def meanwhile(ws_: Any, ns: Any, made: Decision, event: Any, *more: Any) -> None:
         record(ws_, ns, made, event, *more)
@@ -392,7 +392,7 @@ def test_a_champion_set_by_hand_between_decision_and_promotion_is_not_overwritte
             )
             ws.registry.set_alias(use_case.model, CHAMPION, int(other.version))
 
-    monkeypatch.setattr(promotion, "record", meanwhile)
+    monkeypatch.setattr(decision_log, "record", meanwhile)
     result = gate_of(use_case).run(use_case.context(ws, parse_as_of(FIRST), "run"))
     assert result.details.outcome == "rejected"
     assert "another champion" in result.details.reason

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlplatform.cli.main import main
-from mlplatform.config.settings import WebhookSettings
+from mlplatform.config.alerts import WebhookSettings
 from mlplatform.errors import ConfigError
 from mlplatform.monitoring.webhook import post
 from mlplatform.workspace.local.secrets import LocalSecrets

@@ -15,7 +15,7 @@ import pytest
 from mlplatform import simulation
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import StageError
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.gate.decision import Decision
 from mlplatform.gate.stage import Gate
 from mlplatform.monitoring.late_labels import labelled_predictions
@@ -52,7 +52,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> Path
     root = tmp_path_factory.mktemp("replayed") / "home"
     with LocalWorkspace.open(root=root) as ws:
         replay(ws, tiny)
-        applied = [event for event in promotion.events(ws, NS) if event.event == "applied"]
+        applied = [event for event in decision_log.events(ws, NS) if event.event == "applied"]
         # Version 1 was not promoted: the first step ended without a champion.
         assert [(event.as_of, event.challenger_version) for event in applied] == [
             (parse_as_of(FIRST), 2),
@@ -137,11 +137,11 @@ def test_a_time_in_between_is_scored_by_the_champion_it_had(ws, tiny):
 def test_a_challenger_from_later_is_neither_gated_nor_scored_at_an_earlier_time(ws, tiny):
     at(ws, tiny, "2020-12-01").run(["ingest", "refine", "features", "train"])
     assert ws.registry.aliases(NS.model)[CHALLENGER] == 4
-    decisions = len(promotion.events(ws, NS))
+    decisions = len(decision_log.events(ws, NS))
     details = at(ws, tiny, "2020-10-01").run().details("score")
     assert details["model_version"] == 2
     assert "shadow" not in details
-    assert len(promotion.events(ws, NS)) == decisions
+    assert len(decision_log.events(ws, NS)) == decisions
     with pytest.raises(StageError, match=r"Version 4 of .* trained as of 2020-12-01, which is later than 2020-11-15"):
         at(ws, tiny, "2020-11-15").run(["score"], alias=CHALLENGER)
     # In the shadow of a champion that may score, it is left out, and that is said.
@@ -193,7 +193,7 @@ def pending(ws: LocalWorkspace, as_of: str) -> Decision:
         checks=[],
         kind="override",
     )
-    promotion.record(ws, NS, decision, "decided")
+    decision_log.record(ws, NS, decision, "decided")
     return decision
 
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.features import artifacts
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.ops.stage_runs import ENDED_WELL, RunLog, of_the_cycle
 from mlplatform.reporting import facts
 from tests.support.state import business_state
@@ -60,7 +60,7 @@ def _model(ws: Workspace, namespace: Namespace, version: ModelVersion) -> dict[s
         "its files are those registered": version.tags.get(artifacts.DIGEST_TAG) == digest,
         "digests of decisions that are others": [
             event.artifact_digest
-            for event in promotion.events(ws, namespace)
+            for event in decision_log.events(ws, namespace)
             if event.challenger_version == version.version and event.artifact_digest not in {None, "", digest}
         ],
     }

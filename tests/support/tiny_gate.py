@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.gate.rollback import Rollback
 from mlplatform.naming import Namespace
 from mlplatform.ops import records
@@ -64,5 +64,6 @@ def back(ws: LocalWorkspace, tiny: TinyFolder, **request: Any) -> StageResult[An
 def told(ws: LocalWorkspace) -> list[tuple[str, str, str, int]]:
     """Return event, kind, outcome and version of each event."""
     return [
-        (event.event, event.kind, event.outcome, event.challenger_version) for event in promotion.events(ws, NAMESPACE)
+        (event.event, event.kind, event.outcome, event.challenger_version)
+        for event in decision_log.events(ws, NAMESPACE)
     ]

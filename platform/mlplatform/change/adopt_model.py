@@ -22,7 +22,7 @@ from mlplatform.features.functions import FeatureFunctionSpec, register_function
 from mlplatform.features.probabilities import matrix, profiled
 from mlplatform.features.training_set import PREDICTION
 from mlplatform.gate import champion as champions
-from mlplatform.gate import judged, promotion
+from mlplatform.gate import decision_log, judged, promotion
 from mlplatform.gate.decision import Decision, decision_id
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops import stage_runs
@@ -340,7 +340,7 @@ def _give_role(context: StageContext, version: ModelVersion, source: str, digest
         decided_by=ws.user,
         artifact_digest=digest,
     )
-    recorded = promotion.events(ws, namespace, decision_id=decision.decision_id)
+    recorded = decision_log.events(ws, namespace, decision_id=decision.decision_id)
     begun = bool(recorded) and all(event.event == "decided" for event in recorded)
     if aliases.get(CHAMPION) == version.version and not begun:
         return CHAMPION
@@ -349,6 +349,6 @@ def _give_role(context: StageContext, version: ModelVersion, source: str, digest
         ws.registry.set_alias(model, CHALLENGER, version.version)
         return CHALLENGER
     if not recorded:
-        promotion.record(ws, namespace, decision, "decided")
+        decision_log.record(ws, namespace, decision, "decided")
     event = promotion.apply(ws, namespace, decision)
     return CHAMPION if event == "applied" and ws.registry.aliases(model).get(CHAMPION) == version.version else event

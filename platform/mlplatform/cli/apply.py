@@ -11,7 +11,7 @@ from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
 
 if TYPE_CHECKING:
-    from mlplatform.pipeline import Applied
+    from mlplatform.applying import Applied
 
 
 @command(

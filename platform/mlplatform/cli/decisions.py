@@ -14,7 +14,7 @@ from mlplatform.cli.options import as_of_option
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mlplatform.gate.promotion import GateDetails
+    from mlplatform.gate.details import GateDetails
     from mlplatform.protocols.workspace import Workspace
     from mlplatform.use_case import UseCase
 
@@ -31,14 +31,14 @@ def moment_of(ws: Workspace, use_case: UseCase, as_of: datetime | None) -> datet
         use_case: The use case.
         as_of: The time given.
     """
-    from mlplatform.gate import promotion
+    from mlplatform.gate import decision_log
     from mlplatform.ops.stage_runs import RunLog
 
     if as_of is not None:
         return as_of
     now = as_of_option(None)
     on_record = [record.as_of for record in RunLog(ws, use_case.namespace).records()]
-    on_record += [event.as_of for event in promotion.events(ws, use_case.namespace)]
+    on_record += [event.as_of for event in decision_log.events(ws, use_case.namespace)]
     return min(now, max(on_record, default=now))
 
 

@@ -38,7 +38,7 @@ def history(use_case: str, changes: bool, options: Options) -> None:
     """
     from mlplatform import discovery
     from mlplatform.gate.canary import KIND
-    from mlplatform.gate.promotion import BEGUN_ANEW
+    from mlplatform.gate.decision_log import BEGUN_ANEW
     from mlplatform.naming import Namespace
     from mlplatform.ops import records
     from mlplatform.ops.records import CHANGES, GATE_DECISIONS
@@ -156,7 +156,7 @@ def explain(decision_id: str, options: Options) -> None:
     The beginning of the decision's id is enough. Starts no engine.
     """
     from mlplatform.errors import UsageError
-    from mlplatform.gate import promotion
+    from mlplatform.gate import decision_log
     from mlplatform.naming import ops_table
 
     events: list[dict[str, Any]] = []
@@ -164,7 +164,7 @@ def explain(decision_id: str, options: Options) -> None:
     searched = []
     for names in options.all_by_catalog().values():
         with options.open(*names, read_only=True) as ws:
-            found = promotion.find(ws, decision_id)
+            found = decision_log.find(ws, decision_id)
             events += [asdict(event) for event in found]
             worth = worth or _worth(ws, found)
             searched.append(str(ops_table(ws.catalog, "gate_decisions", ws.prefix)))

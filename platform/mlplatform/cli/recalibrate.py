@@ -11,7 +11,7 @@ from mlplatform.cli.commands import command
 from mlplatform.cli.options import Options, as_of_option
 
 if TYPE_CHECKING:
-    from mlplatform.gate.promotion import GateDetails
+    from mlplatform.gate.details import GateDetails
     from mlplatform.recalibration.details import RecalibrationDetails
     from mlplatform.statistics.recalibration import Method
 

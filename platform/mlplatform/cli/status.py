@@ -175,7 +175,7 @@ def _next(fact: dict[str, Any], options: Options) -> list[str]:
 
 
 def _facts(ws: Workspace, name: str) -> dict[str, Any]:
-    from mlplatform.gate import promotion
+    from mlplatform.gate import decision_log
     from mlplatform.gate.canary import all_of
     from mlplatform.naming import Namespace
     from mlplatform.ops import records, stage_runs
@@ -185,7 +185,7 @@ def _facts(ws: Workspace, name: str) -> dict[str, Any]:
     namespace = Namespace(ws.catalog, name, ws.prefix)
     records.check_not_newer(ws, namespace)
     runs = stage_runs.of_the_cycle(stage_runs.RunLog(ws, namespace).records())
-    events = promotion.events(ws, namespace)
+    events = decision_log.events(ws, namespace)
     applied = [event for event in events if event.event == "applied"]
     canary = next(reversed(all_of(events)), None)
     newest = runs[-1].as_of if runs else None

@@ -1,63 +1,22 @@
-"""Settings of the jobs that a bundle deploys for a use case, and the base class of all settings."""
+"""Settings of the jobs that a bundle deploys for a use case."""
 
 from __future__ import annotations
 
 import re
-import typing
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
-from mlplatform.config import cron
-from mlplatform.errors import UsageError, shortened
+from mlplatform.config.base import Settings
+from mlplatform.config.values import CronText
+from mlplatform.errors import shortened
 
-LONGEST_TEXT = 4000
-"""A setting is a name, a path or a few sentences; tags, which show some of them, take no more."""
 LONGEST_MINUTES = 7 * 24 * 60
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 _LONGEST_EMAIL = 254
 _POLICY = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, and closed to unknown keys, to numbers that are none and to texts without end."""
-
-    # A limit of NaN would limit nothing.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, str_strip_whitespace=True, str_max_length=LONGEST_TEXT, allow_inf_nan=False
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        # Else `floor: yes` would be a floor of 1.
-        if isinstance(value, bool) and info.field_name is not None:
-            accepted = _types(cls.model_fields[info.field_name].annotation)
-            if bool not in accepted and accepted & {int, float}:
-                raise ValueError("a number belongs here, and YAML reads yes, no, on, off, true and false as none")
-        return value
-
-
-def _types(annotation: Any) -> set[Any]:
-    inner = typing.get_args(annotation)
-    return set().union(*map(_types, inner)) if inner else {annotation}
-
-
-def _cron(text: str) -> str:
-    try:
-        return cron.check(text)
-    except UsageError as error:
-        raise ValueError(str(error)) from None
 
 
 def _timezone(text: str) -> str:
@@ -84,10 +43,6 @@ def _policy(text: str) -> str:
     if not _POLICY.fullmatch(text):
         raise ValueError(f"{shortened(text)} is no id of a usage policy, as its page in the account console shows it")
     return text
-
-
-CronText = Annotated[str, AfterValidator(_cron)]
-"""A Quartz cron expression, such as `0 30 5 * * ?`: every day at half past five."""
 
 
 class ScheduleSettings(Settings):

@@ -9,10 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from mlplatform.config.alerts import SECRET_REFERENCE
+from mlplatform.config.base import Settings
 from mlplatform.config.environments import CATALOG, ENVIRONMENTS, read_config
-from mlplatform.config.jobs import Settings
 from mlplatform.config.renamed import RENAMED, old_name_of
-from mlplatform.config.settings import FOLLOWS, SECRET_REFERENCE, UseCaseSettings, load_settings
+from mlplatform.config.settings import FOLLOWS, UseCaseSettings, load_settings
 from mlplatform.config.yaml_file import Place
 
 DEFAULT = "default"

@@ -13,9 +13,10 @@ from typing import ClassVar
 
 from mlplatform.errors import UsageError
 from mlplatform.gate import champion as champions
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.gate.decision import decision_id
-from mlplatform.gate.promotion import BEGUN_ANEW, GateDetails
+from mlplatform.gate.decision_log import BEGUN_ANEW
+from mlplatform.gate.details import GateDetails
 from mlplatform.naming import CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import GATE_DECISIONS, GateEvent
@@ -90,8 +91,8 @@ class BeginAnew(PlannedStage[GateDetails]):
 
     def _event(self, context: StageContext) -> GateEvent:
         ws, namespace = context.ws, context.namespace
-        recorded = promotion.events(ws, namespace)
-        line = promotion.line_of_champions(recorded)
+        recorded = decision_log.events(ws, namespace)
+        line = decision_log.line_of_champions(recorded)
         last = line[-1] if line else None
         return GateEvent(
             decision_id=decision_id(str(context.model), NO_VERSION, last, None, KIND, self.reason, str(len(recorded))),

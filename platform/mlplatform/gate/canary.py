@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from mlplatform.errors import UsageError
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.gate.checks.base import CheckResult
 from mlplatform.gate.checks.evidence import FinitePredictions, Probabilities
 from mlplatform.gate.checks.performance import BeatsChampion
 from mlplatform.gate.decision import MOVES, decision_id
-from mlplatform.gate.promotion import GateDetails
+from mlplatform.gate.details import GateDetails
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import GATE_DECISIONS, PERFORMANCE_METRICS, GateEvent, PerformanceRecord
@@ -140,7 +140,7 @@ def following(context: StageContext, aliases: Mapping[str, int], details: GateDe
     """
     if details.outcome in MOVES:
         return []  # whoever becomes champion ends it
-    recorded = promotion.events(context.ws, context.namespace)
+    recorded = decision_log.events(context.ws, context.namespace)
     number, current = aliases.get(CHALLENGER), open_at(recorded, context.as_of)
     todo = []
     if current is not None and current.version != number:
@@ -181,7 +181,7 @@ class EndCanary(PlannedStage[GateDetails]):
         """
         if not self.reason.strip():
             raise UsageError("To end a canary needs a reason.", hint='Say why: --reason "complaints".')
-        recorded = promotion.events(context.ws, context.namespace)
+        recorded = decision_log.events(context.ws, context.namespace)
         current = open_at(recorded, context.as_of)
         if current is None:
             raise UsageError(
@@ -216,7 +216,7 @@ class _Decided:
 
 
 def _ends(event: GateEvent, current: Canary) -> bool:
-    return event.event in ("applied", promotion.BEGUN_ANEW) or (
+    return event.event in ("applied", decision_log.BEGUN_ANEW) or (
         event.event == ENDED and event.challenger_version == current.version
     )
 

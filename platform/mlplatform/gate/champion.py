@@ -8,7 +8,7 @@ from datetime import datetime
 
 from mlplatform.as_of import argument, shown
 from mlplatform.errors import MissingVersionError, RegistryError, StageError
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log, promotion
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import GateEvent
@@ -55,7 +55,7 @@ def in_the_past(recorded: Sequence[GateEvent], moment: datetime) -> Standing | N
     later = [event for event in recorded if event.event == "applied" and event.as_of > moment]
     if not later:
         return None
-    line = promotion.line_of_champions(event for event in recorded if event.as_of <= moment)
+    line = decision_log.line_of_champions(event for event in recorded if event.as_of <= moment)
     return Standing(line[-1] if line else None, later[-1])
 
 
@@ -65,7 +65,7 @@ def standing(context: StageContext) -> Standing:
     Raises:
         RegistryError: If the registry cannot be read.
     """
-    past = in_the_past(promotion.events(context.ws, context.namespace), context.as_of)
+    past = in_the_past(decision_log.events(context.ws, context.namespace), context.as_of)
     return past or Standing(context.ws.registry.aliases(context.model).get(CHAMPION))
 
 
@@ -113,7 +113,7 @@ def vanished(ws: Workspace, namespace: Namespace, aliases: Mapping[str, int]) ->
     """Return what is wrong when the decisions have a champion on record, and the registry none; else empty."""
     if CHAMPION in aliases:
         return ""
-    line = promotion.line_of_champions(promotion.events(ws, namespace))
+    line = decision_log.line_of_champions(decision_log.events(ws, namespace))
     if not line:
         return ""
     return (
@@ -178,14 +178,14 @@ def _dangling(namespace: Namespace, number: int, alias: str = CHAMPION) -> str:
 
 def _displaced(ws: Workspace, namespace: Namespace, version: ModelVersion) -> str:
     """Return what is wrong where the registry has a champion, and the decisions on record are about another one."""
-    recorded, model = promotion.events(ws, namespace), namespace.model
+    recorded, model = decision_log.events(ws, namespace), namespace.model
     if not promotion.is_of(version, recorded):
         return (
             f"version {version.version} of {model} was registered at {version.created_at:%Y-%m-%d %H:%M} UTC, after "
             f"the decision that made version {version.version} champion: another model has its number, as after a "
             "registry was deleted and made again"
         )
-    line = promotion.line_of_champions(recorded)
+    line = decision_log.line_of_champions(recorded)
     if not line or line[-1] == version.version:
         return ""
     why = promotion.missing(ws, model, line[-1], recorded)

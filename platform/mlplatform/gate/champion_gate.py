@@ -10,8 +10,9 @@ from datetime import datetime
 import numpy as np
 
 from mlplatform import stopping
-from mlplatform.config.jobs import Settings
-from mlplatform.config.settings import GateSettings, UseCaseSettings
+from mlplatform.config.base import Settings
+from mlplatform.config.gate import GateSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import ConfigError
 from mlplatform.gate.checks import default_checks
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck, not_finite

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from mlplatform.config.settings import GateSettings
+from mlplatform.config.gate import GateSettings
 from mlplatform.gate.checks.base import CheckResult
 from mlplatform.ops.records import GateEvent
 from mlplatform.statistics.spending import PER_YEAR, Spending

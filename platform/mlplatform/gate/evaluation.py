@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlplatform.as_of import Duration
-from mlplatform.config.settings import GateSettings
+from mlplatform.config.gate import GateSettings
 from mlplatform.errors import LabelError, PlatformError, StageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.probabilities import matrix

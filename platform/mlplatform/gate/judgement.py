@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mlplatform import stopping
 from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
-from mlplatform.gate import evaluation, judged, promotion
+from mlplatform.gate import decision_log, evaluation, judged
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.checks.base import CheckResult, Evidence
 from mlplatform.gate.decision import Decision, decision_id, limits_text
@@ -76,7 +76,7 @@ def judge(
         # What it is judged by beside the gate's limits; a decision about any other version keeps its id.
         beside = [context.settings.recalibration.model_dump_json()] if gathered.evidence.recalibration else []
         identity = decision_id(str(context.model), number, other, context.as_of, gathered.digest, limits, *beside)
-        recorded = promotion.events(context.ws, context.namespace)
+        recorded = decision_log.events(context.ws, context.namespace)
         spending = of_decision(context.settings.gate, recorded, identity, context.as_of)
         evidence = replace(gathered.evidence, spending=spending)
         decision = checks.decide(evidence, identity=identity, challenger=number, champion=other, as_of=context.as_of)
@@ -110,7 +110,7 @@ def could_not_look(
 
 def overridden(context: StageContext, decision: Decision, reason: str) -> Decision:
     """Return the promotion by hand of a version, whatever the checks said of it."""
-    applied = sum(event.event == "applied" for event in promotion.events(context.ws, context.namespace))
+    applied = sum(event.event == "applied" for event in decision_log.events(context.ws, context.namespace))
     version = context.ws.registry.get(context.model, decision.challenger_version)
     return replace(
         decision,

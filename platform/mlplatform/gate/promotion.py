@@ -8,66 +8,25 @@ list of actions, which a dry run prints and a real run carries out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
-
-from pydantic import Field
+from dataclasses import dataclass
+from datetime import timedelta
 
 from mlplatform.errors import MissingVersionError, RegistryError
 from mlplatform.gate.decision import MOVES, Decision
-from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, Namespace, ObjectName, ops_table
+from mlplatform.gate.decision_log import Event, events, line_of_champions, recording
+from mlplatform.gate.details import GateDetails
+from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION, Namespace, ObjectName
 from mlplatform.ops.context import StageContext
-from mlplatform.ops.records import GATE_DECISIONS, GateEvent
-from mlplatform.ops.result import Details, StageResult
+from mlplatform.ops.records import GateEvent
+from mlplatform.ops.result import StageResult
 from mlplatform.ops.stage import Action, Plan
 from mlplatform.protocols.registry import ModelVersion
 from mlplatform.protocols.workspace import Workspace
-from mlplatform.statistics.spending import Spending
 
-Event = Literal["decided", "applied", "stale", "waiting"]
-BEGUN_ANEW = "begun anew"
-"""The event after which decisions before it are about models that are gone: versions may be counted from 1 again."""
 APPROVAL_TAG, APPROVED = "Approval_Check", "Approved"
 WAITING = "waiting for approval"
 # Of the clocks of the registry and of whoever recorded a decision.
 _SKEW = timedelta(minutes=1)
-
-
-class GateDetails(Details):
-    """What the gate and a rollback say of themselves.
-
-    Attributes:
-        decision_id: The decision's; None if nothing was to be decided.
-        kind: `gate`, `override`, `rollback` or `adoption`.
-        outcome: What it came to.
-        reason: Why, in words.
-        challenger: The version decided about.
-        champion: The champion it was compared with; None: there was none.
-        rows_from: Where the rows come from that both were compared on.
-        rows: How many those were.
-        known_rows: How many labelled rows there were; more than `rows`, where those are a sample.
-        checks: Every check, as `CheckResult.to_record` gives it, without bars of plots.
-        spending: The error of the comparison with the champion; None: nothing was compared.
-        steps: What was done, or would be, a line for each action.
-        dry_run: Whether nothing was changed.
-        hint: The way out, where the gate could not look.
-    """
-
-    decision_id: str | None = None
-    kind: str = "gate"
-    outcome: str = ""
-    reason: str = ""
-    challenger: int | None = None
-    champion: int | None = None
-    rows_from: str | None = None
-    rows: int | None = None
-    known_rows: int | None = None
-    checks: list[dict[str, Any]] = Field(default_factory=list)
-    spending: Spending | None = None
-    steps: list[str] = Field(default_factory=list)
-    dry_run: bool = False
-    hint: str = ""
 
 
 class ChampionMovedError(Exception):
@@ -112,100 +71,6 @@ class Change:
         if self.error is not None:
             raise self.error
         return result
-
-
-def events(ws: Workspace, namespace: Namespace, *, decision_id: str | None = None) -> list[GateEvent]:
-    """Return the gate's events of a use case, or of one of its decisions, oldest first, since its models began anew."""
-    recorded = GATE_DECISIONS.read(ws, namespace)
-    begun = max((place for place, event in enumerate(recorded) if event.event == BEGUN_ANEW), default=-1)
-    return [event for event in recorded[begun + 1 :] if decision_id in (None, event.decision_id)]
-
-
-def find(ws: Workspace, decision_id: str) -> list[GateEvent]:
-    """Return the events of one decision of any use case of this environment, by its id or the beginning of it."""
-    recorded = GATE_DECISIONS.read_from(ws, ops_table(ws.catalog, GATE_DECISIONS.name, ws.prefix))
-    return [event for event in recorded if event.decision_id.startswith(decision_id)]
-
-
-def record(ws: Workspace, namespace: Namespace, decision: Decision, event: Event, reason: str = "") -> None:
-    """Append an event to the decision table."""
-    row = GateEvent(
-        decision_id=decision.decision_id,
-        event=event,
-        kind=decision.kind,
-        use_case=namespace.use_case,
-        model=str(namespace.model),
-        as_of=decision.as_of,
-        outcome="rejected" if event == "stale" else decision.outcome,
-        reason=reason or decision.reason,
-        challenger_version=decision.challenger_version,
-        champion_version=decision.champion_version,
-        evaluation=decision.evaluation,
-        checks=[check.to_record() for check in decision.checks],
-        decided_by=decision.decided_by,
-        artifact_digest=decision.artifact_digest or None,
-        spending=asdict(decision.spending) if decision.spending else {},
-        recorded_at=datetime.now(UTC),
-    )
-    GATE_DECISIONS.append(ws, namespace, [row])
-
-
-def recording(ws: Workspace, namespace: Namespace, decision: Decision, event: Event, reason: str = "") -> Action:
-    """Return the action that records an event of a decision."""
-    if event != "decided":
-        what = f" as {event}{f': {reason}' if reason else ''}"
-    elif decision.kind == "rollback":
-        what = f": roll back to version {decision.challenger_version}"
-    else:
-        what = f": {decision.outcome}"
-    text = f"record decision {decision.decision_id}{what}"
-    return Action(text, lambda: record(ws, namespace, decision, event, reason))
-
-
-def decided(recorded: Iterable[GateEvent]) -> Decision | None:
-    """Return the decision that the events of one decision id hold, or None if there are none."""
-    return next((Decision.of(event) for event in recorded if event.event == "decided"), None)
-
-
-def pending(ws: Workspace, namespace: Namespace, *, until: datetime | None = None) -> Decision | None:
-    """Return the newest change of champion that was decided and neither applied nor found stale; None: all settled.
-
-    Args:
-        ws: The workspace.
-        namespace: The use case's.
-        until: Decisions as of later than this are left for later: what was decided then is not known yet.
-    """
-    settled = set()
-    for event in reversed(events(ws, namespace)):
-        if event.event in ("applied", "stale"):
-            settled.add(event.decision_id)
-        elif until is not None and event.as_of > until:
-            continue
-        elif event.outcome in MOVES and event.decision_id not in settled:
-            return decided([event])
-    return None
-
-
-def line_of_champions(recorded: Iterable[GateEvent]) -> list[int]:
-    """Replay the applied events: the line of champions, the present one last, each after the one it replaced.
-
-    A promotion appends. A rollback to a version in the line cuts everything behind it off; one to a version that had
-    been cut off appends it again.
-
-    Args:
-        recorded: Events, oldest first.
-    """
-    line: list[int] = []
-    for event in recorded:
-        if event.event != "applied":
-            continue
-        version = event.challenger_version
-        if event.kind == "rollback" and version in line:
-            while line[-1] != version:
-                line.pop()
-        else:
-            line.append(version)
-    return line
 
 
 def approved(ws: Workspace, namespace: Namespace, decision: Decision, approval: str) -> bool:

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import ClassVar
 
 from mlplatform.errors import NotPromotedError, UsageError
-from mlplatform.gate import judged, promotion
+from mlplatform.gate import decision_log, judged, promotion
 from mlplatform.gate.decision import Decision, decision_id
-from mlplatform.gate.promotion import Change, GateDetails
+from mlplatform.gate.details import GateDetails
+from mlplatform.gate.promotion import Change
 from mlplatform.naming import CHAMPION, Namespace
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import GateEvent
@@ -58,18 +59,18 @@ class Rollback(PlannedStage[GateDetails]):
     def _change(self, context: StageContext, *, dry_run: bool) -> Change:
         ws, namespace = context.ws, context.namespace
         first: list[Action] = []
-        begun = promotion.pending(ws, namespace, until=context.as_of)
+        begun = decision_log.pending(ws, namespace, until=context.as_of)
         if begun is not None:
             gone = promotion.gone(ws, namespace, begun)
             if gone:
-                first = [promotion.recording(ws, namespace, begun, "stale", gone)]
+                first = [decision_log.recording(ws, namespace, begun, "stale", gone)]
             elif promotion.approved(ws, namespace, begun, context.settings.gate.approval):
                 return self._finished(context, begun, dry_run=dry_run)
         try:
             decision = decide(ws, namespace, to=self.to, reason=self.reason, as_of=context.as_of)
         except UsageError as error:
             return Change(Plan(StageResult(GateDetails()), tuple(first)), error)
-        first.append(promotion.recording(ws, namespace, decision, "decided"))
+        first.append(decision_log.recording(ws, namespace, decision, "decided"))
         return Change(promotion.plan(context, decision, first=first, dry_run=dry_run))
 
     def _finished(self, context: StageContext, begun: Decision, *, dry_run: bool) -> Change:
@@ -105,9 +106,9 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
         raise UsageError("A rollback needs a reason.", hint='Say why: --reason "predictions drifted after deployment".')
     model = namespace.model
     champion = ws.registry.aliases(model).get(CHAMPION)
-    events = promotion.events(ws, namespace)
+    events = decision_log.events(ws, namespace)
     were = sorted({event.challenger_version for event in events if event.event == "applied"})
-    line = promotion.line_of_champions(events)
+    line = decision_log.line_of_champions(events)
     target = to if to is not None else _before(ws, champion, events, namespace)
     if target == champion and line and line[-1] != champion:
         # An older backup, or somebody, made it champion again: the decisions on record follow.
@@ -149,7 +150,7 @@ def decide(ws: Workspace, namespace: Namespace, *, to: int | None, reason: str, 
 
 def _before(ws: Workspace, champion: int | None, events: Sequence[GateEvent], namespace: Namespace) -> int:
     """Return the newest version that was champion before the present one, and still exists."""
-    line = promotion.line_of_champions(events)
+    line = decision_log.line_of_champions(events)
     if champion is None:
         raise UsageError(
             f"{namespace.model} has no champion to roll back.",

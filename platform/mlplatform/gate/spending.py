@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from mlplatform.config.settings import GateSettings
+from mlplatform.config.gate import GateSettings
 from mlplatform.ops.records import GateEvent
 from mlplatform.statistics import spending
 from mlplatform.statistics.spending import PER_DECISION, PER_YEAR, Spending, Spent

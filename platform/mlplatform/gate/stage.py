@@ -8,12 +8,13 @@ from typing import ClassVar, Self
 
 from mlplatform.errors import PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec
-from mlplatform.gate import canary, evidence_files, first_steps, judgement, promotion
+from mlplatform.gate import canary, decision_log, evidence_files, first_steps, judgement, promotion
 from mlplatform.gate import champion as champions
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.decision import Decision
+from mlplatform.gate.details import GateDetails
 from mlplatform.gate.judgement import Judgement
-from mlplatform.gate.promotion import Change, GateDetails
+from mlplatform.gate.promotion import Change
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.result import StageResult
@@ -100,7 +101,7 @@ class Gate(PlannedStage[GateDetails]):
         aliases = ws.registry.aliases(context.model)
         number = self.version if self.version is not None else aliases.get(CHALLENGER)
         first: list[Action] = []
-        begun = promotion.pending(ws, namespace, until=context.as_of)
+        begun = decision_log.pending(ws, namespace, until=context.as_of)
         if begun is not None:
             superseded = self._superseded(context, begun, number)
             if not superseded:
@@ -109,7 +110,7 @@ class Gate(PlannedStage[GateDetails]):
                 hold = self.hold and begun.challenger_version == number
                 finishing = promotion.plan(context, begun, hold=hold, dry_run=dry_run)
                 return _with_canary(context, aliases, Change(finishing))
-            first = [promotion.recording(ws, namespace, begun, "stale", superseded)]
+            first = [decision_log.recording(ws, namespace, begun, "stale", superseded)]
         try:
             return _with_canary(context, aliases, self._decide(context, number, aliases, first, dry_run=dry_run))
         except PlatformError as error:
@@ -174,7 +175,7 @@ class Gate(PlannedStage[GateDetails]):
     ) -> Plan[GateDetails]:
         """Plan to store the evidence of a decision, record and carry it out; what is on record is carried out."""
         identity = verdict.decision.decision_id
-        recorded = promotion.decided(promotion.events(context.ws, context.namespace, decision_id=identity))
+        recorded = decision_log.decided(decision_log.events(context.ws, context.namespace, decision_id=identity))
         if recorded is not None:
             return promotion.plan(context, recorded, hold=self.hold, first=first, dry_run=dry_run)
         storing = evidence_files.storing(context, challenger, verdict, self.evidence)
@@ -184,7 +185,7 @@ class Gate(PlannedStage[GateDetails]):
         self, context: StageContext, decision: Decision, first: Sequence[Action], *, dry_run: bool
     ) -> Plan[GateDetails]:
         """Plan to record a decision, and only then to carry it out."""
-        record = promotion.recording(context.ws, context.namespace, decision, "decided")
+        record = decision_log.recording(context.ws, context.namespace, decision, "decided")
         return promotion.plan(context, decision, hold=self.hold, first=[*first, record], dry_run=dry_run)
 
     def _superseded(self, context: StageContext, begun: Decision, number: int | None) -> str:
@@ -237,5 +238,5 @@ def _decided_about(context: StageContext, version: ModelVersion) -> bool:
         and event.recorded_at >= version.created_at
         and event.kind not in ("rollback", canary.KIND)
         and "error" not in event.evaluation
-        for event in promotion.events(context.ws, context.namespace)
+        for event in decision_log.events(context.ws, context.namespace)
     )

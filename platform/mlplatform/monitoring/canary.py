@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlplatform.gate import canary as canaries
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.gate.canary import BASIS, GAIN, Canary
 from mlplatform.gate.checks.base import group_frame, told
 from mlplatform.gate.checks.evidence import rarest_class
@@ -83,7 +83,7 @@ def check(context: StageContext, spine: LabelSpine) -> tuple[CanaryOutcome, Verd
     Raises:
         PlatformError: If predictions, labels or the record cannot be read.
     """
-    recorded = promotion.events(context.ws, context.namespace)
+    recorded = decision_log.events(context.ws, context.namespace)
     known = canaries.all_of(event for event in recorded if event.as_of <= context.as_of)
     if not known:
         return None

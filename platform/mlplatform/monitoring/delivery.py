@@ -10,7 +10,7 @@ from typing import Any
 
 import narwhals as nw
 
-from mlplatform.config.settings import WebhookSettings
+from mlplatform.config.alerts import WebhookSettings
 from mlplatform.errors import PlatformError
 from mlplatform.monitoring import webhook
 from mlplatform.monitoring.alerts import TOLD

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlplatform.as_of import Duration
-from mlplatform.config.settings import MonitoringSettings
+from mlplatform.config.monitoring import MonitoringSettings
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
 from mlplatform.features.probabilities import is_of_prediction, profiled
 from mlplatform.features.spec_lookups import lookups_of, spec_of, tables_of

@@ -84,7 +84,8 @@ def vintages(settings: UseCaseSettings, as_of: datetime) -> list[tuple[datetime,
 
     Examples:
         >>> from mlplatform.as_of import parse_as_of
-        >>> from mlplatform.config.settings import GateSettings, LabelSettings
+        >>> from mlplatform.config.gate import GateSettings
+        >>> from mlplatform.config.label import LabelSettings
         >>> settings = UseCaseSettings(owner="risk", label=LabelSettings(horizon="1 year"),
         ...                            gate=GateSettings(floor=0.6), scoring={"every": "1 month"})
         >>> spans = vintages(settings, parse_as_of("2007-01-01"))

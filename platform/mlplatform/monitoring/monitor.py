@@ -38,7 +38,9 @@ class Monitor:
         ...
         ...     def severity(self, kind):
         ...         return "critical" if kind == alerts.DRIFT else super().severity(kind)
-        >>> from mlplatform.config.settings import GateSettings, LabelSettings, UseCaseSettings
+        >>> from mlplatform.config.gate import GateSettings
+        >>> from mlplatform.config.label import LabelSettings
+        >>> from mlplatform.config.settings import UseCaseSettings
         >>> monitor = LoanMonitor(UseCaseSettings(owner="risk", label=LabelSettings(horizon="1 year"),
         ...                                       gate=GateSettings(floor=0.6)))
         >>> monitor.severity(alerts.DRIFT), monitor.severity(alerts.WINDOW_SHIFT)

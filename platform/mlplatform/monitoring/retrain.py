@@ -11,10 +11,11 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, Field
 
 from mlplatform.as_of import Duration
-from mlplatform.config.settings import MonitoringSettings, RecalibrationSettings
+from mlplatform.config.monitoring import MonitoringSettings
+from mlplatform.config.recalibration import RecalibrationSettings
 from mlplatform.errors import UsageError
 from mlplatform.gate import champion as champions
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.monitoring import alerts, details
 from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.naming import Namespace, ObjectName
@@ -316,7 +317,7 @@ def _recalibrations(context: StageContext, log: RunLog) -> Recalibrations:
     if not ended:
         return Recalibrations(settings)
     last = max(ended, key=lambda run: run.as_of)
-    applied = [event for event in promotion.events(context.ws, context.namespace) if event.event == "applied"]
+    applied = [event for event in decision_log.events(context.ws, context.namespace) if event.event == "applied"]
     took = last.details.version is not None and any(
         event.challenger_version == last.details.version and event.as_of >= last.as_of for event in applied
     )

@@ -16,7 +16,7 @@ import numpy as np
 from mlplatform.as_of import Duration, shown
 from mlplatform.errors import LabelError, PlatformError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
-from mlplatform.gate import evaluation, promotion
+from mlplatform.gate import decision_log, evaluation, promotion
 from mlplatform.monitoring.late_labels import settled_until
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import GateEvent
@@ -148,7 +148,7 @@ def measure(
         PlatformError: If labels, decisions or the registry cannot be read.
     """
     register_functions(context.ws, context.namespace, functions)
-    recorded = promotion.events(context.ws, context.namespace)
+    recorded = decision_log.events(context.ws, context.namespace)
     left_out: dict[str, None] = {}
     champions = past_champions(context, recorded, moments[0], left_out) if moments else {}
     settled = settled_until(context.settings, context.as_of)
@@ -218,7 +218,7 @@ def past_champions(
 
 def standing(recorded: Sequence[GateEvent], moment: datetime) -> int | None:
     """Return which version was champion as of a time, by the decisions on record; None: there was none."""
-    line = promotion.line_of_champions(event for event in recorded if event.as_of <= moment)
+    line = decision_log.line_of_champions(event for event in recorded if event.as_of <= moment)
     return line[-1] if line else None
 
 

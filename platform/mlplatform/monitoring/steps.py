@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from mlplatform.gate import champion, promotion
+from mlplatform.gate import champion, decision_log
 from mlplatform.monitoring.retrain import NAME as LAST
 from mlplatform.ops.context import StageContext
 from mlplatform.ops.records import GateEvent, StageRecord
@@ -49,7 +49,7 @@ def check_may_run(context: StageContext) -> None:
         RegistryError: If the registry cannot be read.
     """
     check_champion(context)
-    decisions = promotion.events(context.ws, context.namespace)
+    decisions = decision_log.events(context.ws, context.namespace)
     past = champion.in_the_past(decisions, context.as_of)
     if past is None or past.later is None or past.number is not None:
         return

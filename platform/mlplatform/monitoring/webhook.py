@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import IO, Any
 
-from mlplatform.config.settings import WebhookSettings
+from mlplatform.config.alerts import WebhookSettings
 from mlplatform.ops.records import AlertRecord
 
 _TOO_MANY = 429

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlplatform.gate.checks.base import CheckResult
+from mlplatform.gate.decision_log import BEGUN_ANEW
 from mlplatform.gate.evaluation import RECALIBRATED_FROM
-from mlplatform.gate.promotion import BEGUN_ANEW
 from mlplatform.ops.records import GateEvent
 from mlplatform.statistics.spending import Spending
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from mlplatform.gate.promotion import GateDetails
+from mlplatform.gate.details import GateDetails
 from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.monitoring.drift import DriftMetric
 from mlplatform.monitoring.retrain import RetrainDetails

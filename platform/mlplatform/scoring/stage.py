@@ -16,7 +16,7 @@ from mlplatform import stopping
 from mlplatform.as_of import Duration, parse_as_of, shown
 from mlplatform.errors import PlatformError, StageError, TableError, UsageError
 from mlplatform.features.functions import FeatureFunctionSpec, register_functions
-from mlplatform.gate import canary, judged, promotion
+from mlplatform.gate import canary, decision_log, judged
 from mlplatform.gate import champion as champions
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace, ObjectName
 from mlplatform.ops import markers
@@ -222,7 +222,7 @@ class Score(Stage[ScoreDetails]):
 
         Whatever is the canary by now: of a scoring that was killed, what the challenger decided stands.
         """
-        recorded = promotion.events(context.ws, context.namespace)
+        recorded = decision_log.events(context.ws, context.namespace)
         return None if any(event.event == canary.BEGAN for event in recorded) else True
 
     def _score_canary(self, context: StageContext, rows: Frame, within: Range, number: int) -> CanaryPart:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from mlplatform.as_of import argument, shown
 from mlplatform.errors import StageError
-from mlplatform.gate import canary, first_steps, promotion
+from mlplatform.gate import canary, decision_log, first_steps
 from mlplatform.gate import champion as champions
 from mlplatform.gate.champion import Standing
 from mlplatform.naming import CHALLENGER, CHAMPION
@@ -96,7 +96,7 @@ def _canary(context: StageContext, aliases: Mapping[str, int], standing: Standin
     """Return who decides for a share of the entities: as the events by then have it, and is challenger still."""
     if not context.settings.scoring.canary:
         return None
-    current = canary.open_at(promotion.events(context.ws, context.namespace), context.as_of)
+    current = canary.open_at(decision_log.events(context.ws, context.namespace), context.as_of)
     if current is None or current.champion != standing.number:
         return None
     if standing.later is None and aliases.get(CHALLENGER) != current.version:

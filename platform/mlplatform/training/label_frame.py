@@ -13,7 +13,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from mlplatform.as_of import Duration, parse_as_of, shown
-from mlplatform.config.settings import TrainingSettings
+from mlplatform.config.training import TrainingSettings
 from mlplatform.errors import LabelError
 from mlplatform.naming import Namespace
 from mlplatform.protocols.frames import Frame

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlplatform.config.settings import SearchSettings
+from mlplatform.config.training import SearchSettings
 from mlplatform.errors import MissingDependencyError
 from mlplatform.training.space import drawn_from, plain, whole_numbers
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlplatform.config.settings import SearchSettings
+from mlplatform.config.training import SearchSettings
 from mlplatform.errors import NotFiniteError, PlatformError, StageError, in_one_line
 from mlplatform.training.sampler import Sampler, open_sampler
 from mlplatform.training.trials import Attempt, Outcome, Run

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mlplatform.config.settings import TrainingSettings
+from mlplatform.config.training import TrainingSettings
 from mlplatform.errors import LabelError
 
 

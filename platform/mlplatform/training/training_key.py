@@ -8,7 +8,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.code_digest import code_digest
-from mlplatform.config.settings import TRAINING_ROWS, SearchSettings, TrainingSettings, UseCaseSettings
+from mlplatform.config.settings import UseCaseSettings
+from mlplatform.config.training import TRAINING_ROWS, SearchSettings, TrainingSettings
 from mlplatform.errors import StageError
 from mlplatform.protocols.lineage import RULE
 from mlplatform.training.fitting import make_estimator

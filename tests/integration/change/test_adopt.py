@@ -11,7 +11,7 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.change import adopt_model
 from mlplatform.errors import FeatureStoreError, RegistryError, StageError, TableError, UsageError
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.naming import Namespace
 from mlplatform.pipeline import Pipeline
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -141,7 +141,7 @@ def test_an_adopted_model_becomes_the_first_champion_on_record(with_features: Lo
     result = at(ws, tiny).adopt_model(SOURCE)
     assert result.details.role == "champion"
     assert ws.registry.aliases(NEW.model) == {"champion": 1}
-    told = [(row.event, row.kind, row.reason) for row in promotion.events(ws, NEW)]
+    told = [(row.event, row.kind, row.reason) for row in decision_log.events(ws, NEW)]
     assert told == [(event, "adoption", f"adopted from {OLD.model}/1") for event in ("decided", "applied")]
     # It scores, is monitored, and can be held against a challenger: all that a champion of our own can.
     summary = at(ws, tiny, "2020-11-01").run(["ingest", "refine", "features", "score", "monitor", "train", "gate"])
@@ -154,7 +154,7 @@ def test_adopting_a_model_again_changes_nothing(with_features: LocalWorkspace, t
     for _ in range(2):
         at(ws, tiny).adopt_model(SOURCE)
     assert [version.version for version in ws.registry.versions(NEW.model)] == [1]
-    assert len(promotion.events(ws, NEW)) == 2
+    assert len(decision_log.events(ws, NEW)) == 2
 
 
 def test_beside_a_champion_it_becomes_challenger(with_features: LocalWorkspace, tiny: TinyFolder) -> None:

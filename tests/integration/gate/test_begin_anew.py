@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from mlplatform.cli.main import cli
 from mlplatform.errors import LostRegistryError, StageError, UsageError
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops.records import GATE_DECISIONS
 from mlplatform.pipeline import Pipeline
@@ -95,7 +95,7 @@ def test_after_an_older_backup_the_champion_that_it_has_is_put_on_record(gate_at
     put(ws, wide, override="first")
     restore_a_backup(ws)
     assert back(ws, wide, to=1).details["outcome"] == "rolled back"
-    assert promotion.line_of_champions(promotion.events(ws, NAMESPACE)) == [1]
+    assert decision_log.line_of_champions(decision_log.events(ws, NAMESPACE)) == [1]
     assert ws.registry.aliases(MODEL)[CHAMPION] == 1
     at(ws, wide).run(["score"])
 
@@ -149,14 +149,14 @@ def test_a_registry_that_is_lost_is_set_aside_and_the_next_champion_is_a_first_o
 def test_a_model_that_was_deleted_may_begin_anew_with_the_same_decisions(gate_at, wide):
     """The same training and the same rows give the ids of the decisions before: they are made again all the same."""
     ws = gate_at("challenged")
-    first = promotion.events(ws, NAMESPACE)[0].decision_id
+    first = decision_log.events(ws, NAMESPACE)[0].decision_id
     delete_the_model(ws)
     at(ws, wide).begin_anew(reason="deleted by mistake")
     for as_of in ("2020-08-01", SECOND):
         Pipeline(ws, open_tiny(ws, wide.folder), context(ws, wide, as_of).as_of).run(["train", "gate"])
     assert ws.registry.aliases(MODEL)[CHAMPION] == 2
-    assert promotion.events(ws, NAMESPACE)[0].decision_id == first
-    assert promotion.line_of_champions(promotion.events(ws, NAMESPACE)) == [1, 2]
+    assert decision_log.events(ws, NAMESPACE)[0].decision_id == first
+    assert decision_log.line_of_champions(decision_log.events(ws, NAMESPACE)) == [1, 2]
 
 
 def test_an_alias_on_another_model_is_taken_away_and_the_gate_decides(gate_at, wide):

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli.main import cli
 from mlplatform.errors import NotPromotedError, PlatformError, StageError
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.pipeline import Pipeline
 from tests.support.job_task import run_task
@@ -95,7 +95,7 @@ def test_the_labels_known_at_the_training_decide(gate_at, wide):
     """So that the decision is the one that the gate would have made at once, whenever somebody approves."""
     ws = gate_at("challenged")
     assert code(task(ws, wide, "evaluate", version=2)) == 0
-    (decided,) = [row for row in promotion.events(ws, NAMESPACE) if row.challenger_version == 2]
+    (decided,) = [row for row in decision_log.events(ws, NAMESPACE) if row.challenger_version == 2]
     assert decided.as_of == parse_as_of(SECOND)
     assert ws.registry.aliases(MODEL)[CHAMPION] == 1, "approval is auto, and still it waits"
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli.main import cli
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.pipeline import Pipeline
 from mlplatform.statistics.spending import Spending
 from tests.support.tiny_gate import MODEL, NAMESPACE, SECOND, back, put
@@ -29,7 +29,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
 
 
 def spending(ws, decision_id: str) -> Spending:
-    (row,) = [it for it in promotion.events(ws, NAMESPACE, decision_id=decision_id) if it.event == "decided"]
+    (row,) = [it for it in decision_log.events(ws, NAMESPACE, decision_id=decision_id) if it.event == "decided"]
     return Spending(**row.spending)
 
 
@@ -61,7 +61,7 @@ def test_promotions_by_hand_and_rollbacks_spend_nothing(gate_at, wide, strict):
     back(ws, wide)
     decided = put(ws, strict, version=2).details
     assert spending(ws, decided["decision_id"]) == Spending("year", 0.025, 0.05, 0.0, 0)
-    assert [it.spending for it in promotion.events(ws, NAMESPACE) if it.kind != "gate"] == [{}] * 4
+    assert [it.spending for it in decision_log.events(ws, NAMESPACE) if it.kind != "gate"] == [{}] * 4
 
 
 def test_evidence_and_commands_tell_what_was_spent(gate_at, strict):

@@ -14,7 +14,7 @@ import pytest
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import NotPromotedError, RegistryError, UsageError
-from mlplatform.gate import evaluation, promotion
+from mlplatform.gate import decision_log, evaluation, promotion
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.refine.spine import LABEL_KNOWN_AT
@@ -102,12 +102,12 @@ def test_an_override_promotes_what_the_checks_reject_and_says_who_and_why(gate_a
     forced = put(ws, strict, version=2, override="the champion scores nulls")
     assert forced.details["outcome"] == "promoted"
     assert aliases(ws) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
-    last = promotion.events(ws, NAMESPACE)[-1]
+    last = decision_log.events(ws, NAMESPACE)[-1]
     assert (last.event, last.kind, last.decided_by) == ("applied", "override", ws.user)
     assert "manual override: the champion scores nulls" in last.reason
     assert "at least 0.9990 is needed" in last.reason
     assert {check["name"] for check in last.checks} >= {"floor", "beats_champion"}
-    assert champions_of(promotion.events(ws, NAMESPACE))[-1].kind == "override"
+    assert champions_of(decision_log.events(ws, NAMESPACE))[-1].kind == "override"
 
 
 def test_the_champion_itself_is_left_as_it_is(gate_at, wide):
@@ -139,7 +139,7 @@ def test_a_rollback_goes_back_and_the_history_says_so(gate_at, wide):
     tags = ws.registry.get(MODEL, 2).tags
     assert (tags["gate_outcome"], tags["rolled_back_by"]) == ("rolled back", rolled["decision_id"])
     assert ws.registry.get(MODEL, 1).tags["gate_outcome"] == "rolled back to"
-    events = promotion.events(ws, NAMESPACE)
+    events = decision_log.events(ws, NAMESPACE)
     assert [(item.version, item.before, item.kind) for item in champions_of(events)] == [
         (1, None, "gate"),
         (2, 1, "gate"),
@@ -225,7 +225,7 @@ def test_a_rollback_interrupted_anywhere_is_finished_by_the_next_one_and_not_don
         ("decided", "rollback", "rolled back", 2),
         ("applied", "rollback", "rolled back", 2),
     ]
-    assert promotion.pending(ws, NAMESPACE) is None
+    assert decision_log.pending(ws, NAMESPACE) is None
 
 
 def _die_after(monkeypatch: pytest.MonkeyPatch, ws: Any, steps: int) -> list[str]:
@@ -245,7 +245,7 @@ def _die_after(monkeypatch: pytest.MonkeyPatch, ws: Any, steps: int) -> list[str
 
     for name in ("set_alias", "delete_alias", "set_tags"):
         guarded(ws.registry, name)
-    guarded(promotion, "record")
+    guarded(decision_log, "record")
     return seen
 
 
@@ -288,7 +288,7 @@ def test_a_decision_that_waits_gives_way_to_another_version_and_to_an_override(g
     forced = put(ws, by_hand, version=2, override="now").details
     assert forced["steps"] == dry
     assert forced["outcome"] == "promoted"
-    assert [row.event for row in promotion.events(ws, NAMESPACE, decision_id=waiting)] == ["decided", "stale"]
+    assert [row.event for row in decision_log.events(ws, NAMESPACE, decision_id=waiting)] == ["decided", "stale"]
     assert aliases(ws) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
 
 
@@ -314,7 +314,7 @@ def test_labels_that_no_training_knew_are_taken_where_they_are_enough(gate_at, w
     Pipeline(ws, open_tiny(ws, wide.folder), parse_as_of(LATER)).run(["ingest", "refine", "features"])
     later = put(ws, wide, LATER)
     assert later.details["rows_from"] == evaluation.NEW_LABELS
-    (row,) = [row for row in promotion.events(ws, NAMESPACE) if row.event == "decided" and row.evaluation][-1:]
+    (row,) = [row for row in decision_log.events(ws, NAMESPACE) if row.event == "decided" and row.evaluation][-1:]
     spine = open_tiny(ws, wide.folder).label_spine()
     frame = known_labels(ws, NAMESPACE, spine, parse_as_of(LATER), after=parse_as_of(row.evaluation["after"])).rows
     new = frame.filter(pc.greater(frame[LABEL_KNOWN_AT], pa.scalar(first_of("2020-11"), pa.timestamp("us", tz="UTC"))))
@@ -333,7 +333,7 @@ def test_too_few_new_labels_and_the_holdout_is_taken_and_flagged(gate_at, tmp_pa
     many = write_tiny_use_case(tmp_path, months=1, rows_a_month=1, gate={"margin": 0.2, "min_rows": 301})
     Pipeline(ws, open_tiny(ws, many.folder), parse_as_of(LATER)).run(["refine"])
     put(ws, many, LATER)
-    source = promotion.events(ws, NAMESPACE)[-1].evaluation
+    source = decision_log.events(ws, NAMESPACE)[-1].evaluation
     assert source["rows_from"] == evaluation.HOLDOUT
     assert 0 < source["holdout_rows"] <= source["rows"]
 
@@ -341,7 +341,7 @@ def test_too_few_new_labels_and_the_holdout_is_taken_and_flagged(gate_at, tmp_pa
 def test_the_first_labels_are_the_holdout_and_no_row_of_it_was_fitted_on(gate_at, wide):
     ws = gate_at("trained")
     assert put(ws, wide, FIRST).details["rows_from"] == evaluation.HOLDOUT
-    row = promotion.events(ws, NAMESPACE)[0]
+    row = decision_log.events(ws, NAMESPACE)[0]
     spine = open_tiny(ws, wide.folder).label_spine()
     tags = ws.registry.get(MODEL, 1).tags
     frame = known_labels(ws, NAMESPACE, spine, parse_as_of(FIRST), after=parse_as_of(row.evaluation["after"]))
@@ -354,7 +354,7 @@ def test_no_row_that_either_version_was_fitted_on_is_compared_on(gate_at, wide):
     """The second version learned months that the first did not: rows of them are the holdout of neither."""
     ws = gate_at("challenged")
     assert put(ws, wide).details["rows_from"] == evaluation.HOLDOUT
-    row = promotion.events(ws, NAMESPACE)[-1]
+    row = decision_log.events(ws, NAMESPACE)[-1]
     spine, as_of = open_tiny(ws, wide.folder).label_spine(), parse_as_of(SECOND)
     through = [parse_as_of(ws.registry.get(MODEL, version).tags["trained_through"]) for version in (1, 2)]
     assert through[0] < through[1]
@@ -411,7 +411,7 @@ def test_each_decision_leaves_its_evidence_with_the_challengers_run(gate_at, wid
     told_ = json.loads((folder / "evidence.json").read_text())
     assert (told_["decision_id"], told_["outcome"]) == (details["decision_id"], outcome)
     assert told_["limits"]["min_rows"] == 100
-    (row,) = promotion.events(ws, NAMESPACE, decision_id=details["decision_id"])[:1]
+    (row,) = decision_log.events(ws, NAMESPACE, decision_id=details["decision_id"])[:1]
     assert told_["checks"] == row.checks
     page = (folder / "evidence.html").read_text()
     for text in (

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from mlplatform.cli import options as cli_options
 from mlplatform.cli.main import cli
 from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, TableError
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
 from tests.support.crossed import crossed
@@ -68,7 +68,7 @@ def test_a_call_to_the_registry_that_fails_promotes_nothing_by_itself_and_again_
     # Promoted is what is on record as applied; until then the champion is the old one, or the change is to be finished.
     assert ("applied", "gate", "promoted", 2) not in told(ws)
     between = ws.registry.aliases(MODEL)
-    assert between[CHAMPION] == 1 or (between[CHAMPION] == 2 and promotion.pending(ws, NAMESPACE) is not None)
+    assert between[CHAMPION] == 1 or (between[CHAMPION] == 2 and decision_log.pending(ws, NAMESPACE) is not None)
     assert put(ws, wide).details["outcome"] == "promoted"
     assert ws.registry.aliases(MODEL) == DONE
     assert told(ws).count(("applied", "gate", "promoted", 2)) == 1

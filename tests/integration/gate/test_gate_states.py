@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError, UsageError
-from mlplatform.gate import promotion, rollback
+from mlplatform.gate import decision_log, promotion, rollback
 from mlplatform.gate.decision import Decision
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops import records
@@ -71,12 +71,12 @@ class GateMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "ws"):
-            promotion.record = self._record
+            decision_log.record = self._record
             self.ws.close()
             shutil.rmtree(self.folder)
 
     def _watch(self) -> None:
-        self._record = promotion.record
+        self._record = decision_log.record
 
         def guarded(original: Any) -> Any:
             def act(*arguments: Any) -> Any:
@@ -89,7 +89,7 @@ class GateMachine(RuleBasedStateMachine):
 
         for name in ("set_alias", "delete_alias", "set_tags"):
             setattr(self.ws.registry, name, guarded(getattr(self.ws.registry, name)))
-        promotion.record = guarded(self._record)
+        decision_log.record = guarded(self._record)
 
     def _dying(self, act: Any, left: int) -> None:
         """Do something in a process that dies after so many writes (-1: lives on)."""
@@ -102,7 +102,7 @@ class GateMachine(RuleBasedStateMachine):
             self.left = -1
 
     def _finish(self) -> None:
-        begun = promotion.pending(self.ws, NAMESPACE)
+        begun = decision_log.pending(self.ws, NAMESPACE)
         if begun is not None:
             promotion.apply(self.ws, NAMESPACE, begun)
 
@@ -123,7 +123,7 @@ class GateMachine(RuleBasedStateMachine):
             checks=[],
             kind=kind,
         )
-        promotion.record(self.ws, NAMESPACE, decision, "decided")
+        decision_log.record(self.ws, NAMESPACE, decision, "decided")
         promotion.apply(self.ws, NAMESPACE, decision)
 
     def _champion(self) -> int | None:
@@ -159,11 +159,11 @@ class GateMachine(RuleBasedStateMachine):
         def act() -> None:
             self._finish()
             before = self._champion()
-            line = promotion.line_of_champions(promotion.events(self.ws, NAMESPACE))
+            line = decision_log.line_of_champions(decision_log.events(self.ws, NAMESPACE))
             decision = rollback.decide(self.ws, NAMESPACE, to=to, reason="made up", as_of=AS_OF)
             if to is None:
                 assert decision.challenger_version == [item for item in line if item != before][-1]
-            promotion.record(self.ws, NAMESPACE, decision, "decided")
+            decision_log.record(self.ws, NAMESPACE, decision, "decided")
             promotion.apply(self.ws, NAMESPACE, decision)
 
         try:
@@ -179,19 +179,19 @@ class GateMachine(RuleBasedStateMachine):
     def apply_everything_again(self) -> None:
         """A decision is applied once: again changes nothing."""
         self._finish()
-        rows = promotion.events(self.ws, NAMESPACE)
+        rows = decision_log.events(self.ws, NAMESPACE)
         before = self.ws.registry.aliases(MODEL)
         for row in rows:
             if row.event == "applied":
-                again = promotion.decided(promotion.events(self.ws, NAMESPACE, decision_id=row.decision_id))
+                again = decision_log.decided(decision_log.events(self.ws, NAMESPACE, decision_id=row.decision_id))
                 assert again is not None
                 assert promotion.apply(self.ws, NAMESPACE, again) == "applied"
                 # After each: all of them again, in order, would end where it began.
                 assert self.ws.registry.aliases(MODEL) == before
-        assert len(promotion.events(self.ws, NAMESPACE)) == len(rows)
+        assert len(decision_log.events(self.ws, NAMESPACE)) == len(rows)
 
     def _line(self) -> list[int]:
-        return promotion.line_of_champions(promotion.events(self.ws, NAMESPACE))
+        return decision_log.line_of_champions(decision_log.events(self.ws, NAMESPACE))
 
     @invariant()
     def once_there_was_a_champion_there_is_always_exactly_one(self) -> None:
@@ -204,13 +204,13 @@ class GateMachine(RuleBasedStateMachine):
     def the_history_replays_to_the_present(self) -> None:
         if not hasattr(self, "ws"):
             return
-        rows = promotion.events(self.ws, NAMESPACE)
+        rows = decision_log.events(self.ws, NAMESPACE)
         champions, aliases = champions_of(rows), self.ws.registry.aliases(MODEL)
-        begun = promotion.pending(self.ws, NAMESPACE)
+        begun = decision_log.pending(self.ws, NAMESPACE)
         last = champions[-1].version if champions else None
         if begun is None:
             assert aliases.get(CHAMPION) == last
-            line = promotion.line_of_champions(rows)
+            line = decision_log.line_of_champions(rows)
             earlier = [item for item in line[:-1] if item != last]
             assert aliases.get(PREVIOUS_CHAMPION) == (earlier[-1] if earlier else None)
         else:

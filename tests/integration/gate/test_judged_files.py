@@ -12,7 +12,7 @@ import pytest
 
 from mlplatform.errors import PlatformError, RegistryError
 from mlplatform.features import artifacts
-from mlplatform.gate import judged, promotion
+from mlplatform.gate import decision_log, judged
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.pipeline import Pipeline
 from mlplatform.refine.spine import SPINE
@@ -89,7 +89,7 @@ def stripped(ws: LocalWorkspace) -> None:
 
 def test_the_decision_keeps_the_digest_of_the_files_that_were_scored(gate_at: At) -> None:
     ws = gate_at("challenged")
-    events = promotion.events(ws, NAMESPACE)
+    events = decision_log.events(ws, NAMESPACE)
     assert {event.event for event in events} == {"decided", "applied"}
     assert {event.artifact_digest for event in events} == {artifacts.digest(folder_of(ws, 1))}
     assert judged.recorded_digest(ws, ws.registry.get(MODEL, 1)) == artifacts.digest(folder_of(ws, 1))
@@ -218,7 +218,7 @@ def test_going_back_does_not_judge_files_anew(gate_at: At, wide: TinyFolder, tmp
     another_model(ws, 1, tmp_path)
     tag(ws, 1)
     assert back(ws, wide, reason="it drifts").details["outcome"] == "rolled back"
-    assert {event.artifact_digest for event in promotion.events(ws, NAMESPACE) if event.kind == "rollback"} == {was}
+    assert {event.artifact_digest for event in decision_log.events(ws, NAMESPACE) if event.kind == "rollback"} == {was}
     with pytest.raises(RegistryError, match="not those that were judged"):
         run_tiny(ws, wide.folder, SECOND, ["score"])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlplatform.errors import MissingVersionError, StageError, UsageError
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
 from tests.support.tiny_gate import MODEL, NAMESPACE, back, context, put, told
@@ -67,7 +67,7 @@ def test_the_gate_rejects_says_what_it_saw_and_puts_it_on_record(gate_at, wide, 
     assert ws.registry.aliases(MODEL) == before
     assert told(ws)[-1] == ("decided", "gate", "rejected", 2)
     # It stands in the decision itself, whoever reads it later: what was looked for, and what was found.
-    record = promotion.events(ws, NAMESPACE)[-1]
+    record = decision_log.events(ws, NAMESPACE)[-1]
     whose = "have version 1 of dev.tiny.model as champion" if how == "alias gone" else "names version"
     assert whose in record.reason
     assert record.evaluation["error"] in record.reason
@@ -85,7 +85,7 @@ def test_an_override_leads_out_without_reading_the_champion(gate_at, wide, how):
     expected = {CHAMPION: 2, PREVIOUS_CHAMPION: 1} if how == "dangling alias" else {CHAMPION: 2}
     assert aliases == expected
     assert told(ws)[-1] == ("applied", "override", "promoted", 2)
-    assert "the registry answers" in promotion.events(ws, NAMESPACE)[-1].reason
+    assert "the registry answers" in decision_log.events(ws, NAMESPACE)[-1].reason
     assert put(ws, wide, version=2).details["outcome"] == "unchanged"
 
 

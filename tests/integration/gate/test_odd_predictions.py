@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.ops.stage_runs import as_run
@@ -54,7 +54,7 @@ def test_they_reach_the_gate_as_a_failed_check(gate_at, wide, kind):
     use_case = with_odd(ODD[kind]).open("tiny", wide.folder, ws)
     summary = Pipeline(ws, use_case, parse_as_of(SECOND)).run(["train", "gate"])
     assert ws.registry.aliases(MODEL) == {CHAMPION: before[CHAMPION], CHALLENGER: 3}
-    decision = promotion.events(ws, NAMESPACE)[-1]
+    decision = decision_log.events(ws, NAMESPACE)[-1]
     last = decision.checks[-1]
     assert (decision.challenger_version, decision.outcome, decision.spending) == (3, "rejected", {})
     assert "error" not in decision.evaluation
@@ -81,4 +81,4 @@ def test_the_first_champion_is_not_made_of_them_either(gate_at, wide):
     use_case = with_odd(ODD["no numbers"]).open("tiny", wide.folder, ws)
     Pipeline(ws, use_case, parse_as_of(FIRST)).run(["train", "gate"])
     assert ws.registry.aliases(MODEL) == {CHALLENGER: 2}
-    assert [row.outcome for row in promotion.events(ws, NAMESPACE)] == ["rejected"]
+    assert [row.outcome for row in decision_log.events(ws, NAMESPACE)] == ["rejected"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config.settings import WebhookSettings
+from mlplatform.config.alerts import WebhookSettings
 from mlplatform.monitoring import delivery
 from mlplatform.monitoring.webhook import Delivery
 from mlplatform.naming import Namespace

@@ -18,7 +18,7 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli import status
 from mlplatform.errors import DeploymentError, FeatureStoreError, TableError
-from mlplatform.gate.promotion import GateDetails
+from mlplatform.gate.details import GateDetails
 from mlplatform.gate.stage import Gate
 from mlplatform.monitoring.baseline import Baselines
 from mlplatform.naming import CHALLENGER, CHAMPION, Namespace

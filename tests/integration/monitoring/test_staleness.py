@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from mlplatform.as_of import parse_as_of, steps
 from mlplatform.cli.main import cli
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.naming import Namespace
 from mlplatform.simulation import simulate, stale
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -67,7 +67,7 @@ def measured(ws: LocalWorkspace, tiny: TinyFolder) -> Staleness:
 
 def promoted(ws: LocalWorkspace) -> dict[int, pd.Timestamp]:
     """Version -> as of when it became champion, oldest first."""
-    applied = [event for event in promotion.events(ws, NS) if event.event == "applied"]
+    applied = [event for event in decision_log.events(ws, NS) if event.event == "applied"]
     return {event.challenger_version: pd.Timestamp(event.as_of) for event in applied}
 
 

@@ -18,7 +18,7 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.cli.main import cli
 from mlplatform.errors import LabelError, RegistryError, StageError, UsageError
 from mlplatform.features import artifacts
-from mlplatform.gate import evaluation, promotion
+from mlplatform.gate import decision_log, evaluation
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.ops.context import StageContext
 from mlplatform.pipeline import Pipeline
@@ -111,13 +111,13 @@ def test_a_champion_is_recalibrated_promoted_and_rolled_back(ws: LocalWorkspace,
         assert checks[name]["numbers"]["low"] > 0
     assert not {"floor", "beats_trivial", "beats_champion"} & checks.keys()
     assert gated.rows_from == "held out"
-    decision = promotion.decided(promotion.events(ws, NAMESPACE, decision_id=str(gated.decision_id)))
+    decision = decision_log.decided(decision_log.events(ws, NAMESPACE, decision_id=str(gated.decision_id)))
     assert decision is not None
     assert decision.evaluation["recalibrated_from"] == 1
     # The gate's rows and those learned from are all there are, and none is both.
     assert found.rows == found.learned_rows + gated.rows
     assert decision.evaluation["left_out_as_learned"] == found.learned_rows
-    assert champions_of(promotion.events(ws, NAMESPACE))[-1].who == "v2, recalibrated from v1"
+    assert champions_of(decision_log.events(ws, NAMESPACE))[-1].who == "v2, recalibrated from v1"
 
 
 def test_it_is_the_same_model_made_once(ws: LocalWorkspace, tiny: TinyFolder) -> None:
@@ -167,7 +167,7 @@ def test_it_scores_is_monitored_and_later_challengers_are_not_judged_by_its_rows
     run_tiny(ws, tiny.folder, LATER, ["train"])
     later = pipeline(ws, tiny).gate().details
     assert {check["name"] for check in later.checks} >= {"floor", "beats_champion"}
-    decision = promotion.decided(promotion.events(ws, NAMESPACE, decision_id=str(later.decision_id)))
+    decision = decision_log.decided(decision_log.events(ws, NAMESPACE, decision_id=str(later.decision_id)))
     assert decision is not None
     assert decision.evaluation["left_out_as_learned"] > 0
     assert "recalibrated_from" not in decision.evaluation

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from mlplatform.as_of import parse_as_of
 from mlplatform.cli.main import cli
 from mlplatform.errors import UsageError
-from mlplatform.gate import canary, promotion
+from mlplatform.gate import canary, decision_log
 from mlplatform.monitoring.details import MonitorDetails
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.ops.records import ALERTS, PERFORMANCE_METRICS, STAGE_RUNS
@@ -72,7 +72,7 @@ def ws(tmp_path: Path, base: Path) -> Iterator[LocalWorkspace]:
 def events(ws: LocalWorkspace) -> list[tuple[str, int, str]]:
     return [
         (event.event, event.challenger_version, f"{event.as_of:%Y-%m-%d}")
-        for event in promotion.events(ws, NAMESPACE)
+        for event in decision_log.events(ws, NAMESPACE)
         if event.kind == canary.KIND
     ]
 
@@ -219,7 +219,7 @@ def test_what_ends_it(ws, tiny, tmp_path, how):
     assert acted_on_once(ws, THIRD)
     assert scoring(ws, THIRD).canary is None
     if how != "setting":
-        assert canary.all_of(promotion.events(ws, NAMESPACE))[-1].until is not None
+        assert canary.all_of(decision_log.events(ws, NAMESPACE))[-1].until is not None
 
 
 def test_a_newer_challenger_starts_anew(ws, tiny):

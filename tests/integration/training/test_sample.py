@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.gate.evaluation import training_labels
 from mlplatform.training.label_frame import known_labels
 from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -98,7 +98,7 @@ def test_a_training_on_a_sample_says_so_everywhere(tmp_path: Path) -> None:
         assert {item.key: item.value for item in page.metrics}["known_rows"] == known
 
         # The gate decides on a sample of what was not fitted on.
-        decision = promotion.events(ws, NAMESPACE)[0]
+        decision = decision_log.events(ws, NAMESPACE)[0]
         assert decision.evaluation["rows"] == 150 < decision.evaluation["known_rows"] < known
         evidence = next(check for check in decision.checks if check["name"] == "evidence")
         assert f"150 labelled rows of {decision.evaluation['known_rows']}" in evidence["detail"]

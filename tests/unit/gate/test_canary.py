@@ -13,7 +13,7 @@ from mlplatform.gate.canary import BEGAN, ENDED, KIND, all_of, open_at, refusal
 from mlplatform.gate.checks import default_checks
 from mlplatform.gate.checks.base import CheckResult, Evidence
 from mlplatform.gate.checks.canary import NotWorseAsCanary
-from mlplatform.gate.promotion import BEGUN_ANEW, line_of_champions
+from mlplatform.gate.decision_log import BEGUN_ANEW, line_of_champions
 from mlplatform.ops.records import GateEvent, PerformanceRecord
 from mlplatform.reporting.decisions import champions_of, decisions_of
 

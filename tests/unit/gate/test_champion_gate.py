@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config.settings import GateSettings, UseCaseSettings
+from mlplatform.config.gate import GateSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.gate.champion_gate import ChampionGate
 from mlplatform.gate.checks.base import CheckResult, Evidence, FeatureFacts, GateCheck, ModelSignature
 from mlplatform.gate.checks.evidence import EnoughEvidence

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config.settings import GuardSettings, UseCaseSettings
+from mlplatform.config.gate import GuardSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import ConfigError
 from mlplatform.gate.champion_gate import ChampionGate, guarded
 from mlplatform.gate.checks import default_checks

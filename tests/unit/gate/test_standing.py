@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log, promotion
 from mlplatform.gate.champion import in_the_past
 from mlplatform.monitoring.steps import has_ended
 from mlplatform.ops.records import GATE_DECISIONS, GateEvent, StageRecord
@@ -124,15 +124,15 @@ def test_a_version_that_became_champion_again_under_its_number_is_that_one():
 
 
 def begun_anew(as_of: str) -> GateEvent:
-    return event(0, as_of, "registry", promotion.BEGUN_ANEW, outcome=promotion.BEGUN_ANEW, champion_version=3)
+    return event(0, as_of, "registry", decision_log.BEGUN_ANEW, outcome=decision_log.BEGUN_ANEW, champion_version=3)
 
 
 def test_decisions_before_the_models_began_anew_are_about_other_models(monkeypatch):
     recorded = [*LINE, begun_anew("2020-09-01"), event(1, "2020-10-01")]
     monkeypatch.setattr(type(GATE_DECISIONS), "read", lambda *arguments: recorded)
-    assert promotion.events(None, None) == recorded[-1:]
-    assert promotion.events(None, None, decision_id=LINE[0].decision_id) == []
-    assert promotion.pending(None, None) is None
+    assert decision_log.events(None, None) == recorded[-1:]
+    assert decision_log.events(None, None, decision_id=LINE[0].decision_id) == []
+    assert decision_log.pending(None, None) is None
 
 
 def test_the_history_tells_both_lines_and_no_champion_follows_one_that_was_given_up():
@@ -156,8 +156,8 @@ def test_the_history_tells_both_lines_and_no_champion_follows_one_that_was_given
 def test_a_pending_decision_of_a_later_time_is_left_for_later(monkeypatch):
     recorded = [event(1, "2020-02-01"), event(2, "2020-04-01", event="decided")]
     monkeypatch.setattr(type(GATE_DECISIONS), "read", lambda *arguments: recorded)
-    assert promotion.pending(None, None, until=parse_as_of("2020-03-31")) is None
+    assert decision_log.pending(None, None, until=parse_as_of("2020-03-31")) is None
     for until in (None, parse_as_of("2020-04-01"), parse_as_of("2020-05-01")):
-        found = promotion.pending(None, None, until=until)
+        found = decision_log.pending(None, None, until=until)
         assert found is not None
         assert found.challenger_version == 2

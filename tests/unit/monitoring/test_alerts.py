@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.as_of import Duration, parse_as_of
-from mlplatform.config.settings import MonitoringSettings
+from mlplatform.config.monitoring import MonitoringSettings
 from mlplatform.errors import ConfigError
 from mlplatform.monitoring.alerts import KINDS, Verdict, events, open_kinds
 from mlplatform.monitoring.monitor import Monitor

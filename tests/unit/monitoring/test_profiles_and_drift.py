@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from mlplatform.config.settings import MonitoringSettings
+from mlplatform.config.monitoring import MonitoringSettings
 from mlplatform.errors import StageError
 from mlplatform.monitoring import drift as drift_module
 from mlplatform.monitoring.drift import DriftMetric

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.as_of import Duration, parse_as_of
-from mlplatform.config.settings import MonitoringSettings, RecalibrationSettings
+from mlplatform.config.monitoring import MonitoringSettings
+from mlplatform.config.recalibration import RecalibrationSettings
 from mlplatform.monitoring.retrain import Recalibrations, decide
 
 LIMITS = MonitoringSettings(retrain_every="12 months", cooldown="6 months")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlplatform.as_of import parse_as_of
-from mlplatform.config.settings import WebhookSettings
+from mlplatform.config.alerts import WebhookSettings
 from mlplatform.monitoring.webhook import Delivery, payload, post
 from mlplatform.ops.records import AlertRecord
 from tests.support.hook import LATE, RESET, Hook, listening

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, fisher_exact, ks_2samp
 
-from mlplatform.config.settings import MonitoringSettings
+from mlplatform.config.monitoring import MonitoringSettings
 from mlplatform.monitoring import drift
 from mlplatform.statistics.distances import chi_square, holm, jensen_shannon, kolmogorov_smirnov, share_rise
 from mlplatform.statistics.profiles import count_batches, profile_table

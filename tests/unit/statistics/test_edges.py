@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from mlplatform.config.settings import MonitoringSettings
+from mlplatform.config.monitoring import MonitoringSettings
 from mlplatform.monitoring.drift import DriftMetric, compare
 from mlplatform.statistics.profiles import ColumnProfile, from_dict, profile_table, to_dict
 

@@ -13,7 +13,7 @@ import pytest
 from hyperopt import hp, space_eval
 from hyperopt.pyll import scope
 
-from mlplatform.config.settings import SearchSettings
+from mlplatform.config.training import SearchSettings
 from mlplatform.errors import MissingDependencyError, StageError
 from mlplatform.training.search import STEPS, SearchResult, Told, search
 from mlplatform.training.space import whole_numbers

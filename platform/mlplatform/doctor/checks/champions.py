@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mlplatform.doctor.finding import Finding
 from mlplatform.doctor.subject import Subject
-from mlplatform.gate import champion, promotion
+from mlplatform.gate import champion, decision_log, promotion
 from mlplatform.naming import CHAMPION, PREVIOUS_CHAMPION
 
 CHECK = "aliases: as decided"
@@ -17,8 +17,8 @@ def look(subject: Subject) -> Iterator[Finding]:
     ws, names = subject.ws, subject.use_case.namespace
     model = str(names.model)
     aliases = ws.registry.aliases(names.model)
-    events = promotion.events(ws, names)
-    line = promotion.line_of_champions(events)
+    events = decision_log.events(ws, names)
+    line = decision_log.line_of_champions(events)
     way_out = champion.way_out(names)
     found: list[Finding] = []
     for alias, number in sorted(aliases.items()):
@@ -29,7 +29,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     current = aliases.get(CHAMPION)
     if gone:
         found.append(Finding(CHECK, model, "problem", f"{gone}.", way_out))
-    elif current is not None and promotion.pending(ws, names) is None and (not line or line[-1] != current):
+    elif current is not None and decision_log.pending(ws, names) is None and (not line or line[-1] != current):
         decided = f"by the decisions it is version {line[-1]}" if line else "no decision says so"
         text = f"the champion is version {current}, and {decided}: somebody moved the alias by hand."
         found.append(Finding(CHECK, model, "problem", text, way_out))

@@ -10,7 +10,7 @@ from mlplatform.doctor.finding import Finding
 from mlplatform.doctor.subject import Subject
 from mlplatform.errors import PlatformError
 from mlplatform.features.artifacts import DIGEST_TAG, digest
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log, promotion
 
 CHECK = "models: files as registered"
 
@@ -18,7 +18,7 @@ CHECK = "models: files as registered"
 def look(subject: Subject) -> Iterator[Finding]:
     """Fetch the files of each version that has an alias or was champion, and compare their digest."""
     ws, names = subject.ws, subject.use_case.namespace
-    line = promotion.line_of_champions(promotion.events(ws, names))
+    line = decision_log.line_of_champions(decision_log.events(ws, names))
     numbers = sorted({*ws.registry.aliases(names.model).values(), *line})
     whole = 0
     for number in numbers:

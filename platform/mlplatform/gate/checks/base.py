@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mlplatform.config.settings import GateSettings, UseCaseSettings
+from mlplatform.config.gate import GateSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.errors import ConfigError, did_you_mean
 from mlplatform.ops.records import PerformanceRecord
 from mlplatform.protocols.registry import ModelSignature

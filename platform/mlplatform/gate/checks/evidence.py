@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlplatform.config.settings import GateSettings
+from mlplatform.config.gate import GateSettings
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck
 from mlplatform.statistics.metrics import Vector
 from mlplatform.task import Task

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlplatform.config.settings import GuardSettings, UseCaseSettings
+from mlplatform.config.gate import GuardSettings
+from mlplatform.config.settings import UseCaseSettings
 from mlplatform.gate.checks.base import CheckResult, Evidence, GateCheck, histogram, told
 from mlplatform.gate.checks.evidence import rarest_class
 from mlplatform.statistics import metrics

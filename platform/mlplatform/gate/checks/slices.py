@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mlplatform.config.settings import SliceSettings
+from mlplatform.config.gate import SliceSettings
 from mlplatform.errors import ConfigError
 from mlplatform.gate.checks.base import NO_CHAMPION, CheckResult, Evidence, GateCheck, cluster_numbers
 from mlplatform.gate.checks.evidence import rarest_class

@@ -1,52 +1,51 @@
-"""The feature client's face and the flow behind it: names, arguments and checks are the same in both homes."""
+"""The feature client of any home: names, arguments and checks are the same. Here: training sets, specs and models."""
 
 from __future__ import annotations
 
 import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pyarrow as pa
 
-from mlplatform.errors import FeatureStoreError
-from mlplatform.features import artifacts, by_halves, model_classes
-from mlplatform.features.declaration import declare, looked_up, split
-from mlplatform.features.named_spec import NamedSpec, check_same, inferred_sources, spelled_out
-from mlplatform.features.scoring import plan_scoring
-from mlplatform.features.training_set import make_plan, sources_needed
+from mlplatform.features import artifacts
+from mlplatform.features.declaration import split
+from mlplatform.features.named_spec import check_same
 from mlplatform.naming import ObjectName
-from mlplatform.protocols.feature_client import ReasonCodes, RowsDone, uncounted
 from mlplatform.protocols.feature_spec import FeatureSpec
 from mlplatform.protocols.judged_models import JudgedModels
-from mlplatform.protocols.lineage import Lineage, frame_rule
-from mlplatform.workspace.shared import feature_writes, model_store
+from mlplatform.protocols.lineage import Lineage
+from mlplatform.workspace.shared import model_store
+from mlplatform.workspace.shared.feature_declarations import (
+    WantedFeatures,
+    spec_declaration,
+    training_set_declaration,
+    wanted_features,
+)
 from mlplatform.workspace.shared.feature_methods import OnlySome
-from mlplatform.workspace.shared.feature_specs import FeatureSpecs, SpecDeclaration
+from mlplatform.workspace.shared.feature_specs import FeatureSpecs
+from mlplatform.workspace.shared.feature_table_methods import FeatureTableMethods
 from mlplatform.workspace.shared.model_logging import ModelToLog, model_to_log
 from mlplatform.workspace.shared.model_store import Trust
-from mlplatform.workspace.shared.scoring import BatchScoring, Environment, FrameT, OpenTable, ScoredFrame, TableT
+from mlplatform.workspace.shared.scoring import FrameT, TableT
+from mlplatform.workspace.shared.scoring_methods import ScoringMethods
 from mlplatform.workspace.shared.training_set import Declaration, SpineWithFeatures, own_training_set
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
-    from pyspark.sql import DataFrame
 
-    from mlplatform.protocols.frames import Frame
     from mlplatform.protocols.functions import FunctionInfo, Functions
     from mlplatform.protocols.lookups import FeatureFunction, FeatureLookup
-    from mlplatform.protocols.tables import FrameLike, TableInfo, Tables
-    from mlplatform.workspace.shared.feature_frames import Rows
+    from mlplatform.protocols.tables import Tables
     from mlplatform.workspace.shared.registry import MlflowRegistry
 
 
 SetT = TypeVar("SetT", bound=SpineWithFeatures)
 
 
-class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
+class FeatureClientBase(OnlySome, FeatureTableMethods, ScoringMethods[FrameT, TableT], Generic[FrameT, TableT, SetT]):
     """Feature tables, training sets, and models that carry their feature spec.
 
     See `mlplatform.protocols.feature_client.FeatureClient`. Frames go in as Spark DataFrames, `pyarrow.Table` or
@@ -89,97 +88,6 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         self._scratch = scratch
         self._judged = JudgedModels(tables, prefix)
 
-    def create_table(
-        self,
-        *,
-        name: ObjectName | str,
-        primary_keys: str | Sequence[str],
-        df: Any = None,
-        timeseries_column: str | None = None,
-        partition_columns: str | Sequence[str] | None = None,
-        schema: Any = None,
-        description: str | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> TableInfo:
-        """Create a feature table; the same declaration again returns the existing table, and merges `df`.
-
-        Args:
-            name: Three-level name.
-            primary_keys: Key columns in order, the timeseries column among them.
-            df: The first rows; their schema is the table's unless `schema` is given.
-            timeseries_column: The column that says when a row was known.
-            partition_columns: Taken for the real client's sake; tables are clustered by their keys on Databricks, and
-                not partitioned at home.
-            schema: A Spark `StructType` or an Arrow schema.
-            description: The table's comment.
-            tags: Free key-value tags.
-
-        Returns:
-            What is known about the table.
-
-        Raises:
-            FeatureStoreError: If the declaration does not fit itself or the existing table.
-            TableError: If rows have null or duplicate keys; the table then stays empty, or as it was.
-        """
-        del partition_columns
-        with nullcontext() if df is None else self._rows(df, of=f"the frame for {name}") as rows:
-            return feature_writes.create(
-                self._tables,
-                name,
-                primary_keys,
-                rows,
-                timeseries_column=timeseries_column,
-                schema=schema,
-                description=description,
-                tags=tags,
-            )
-
-    def write_table(self, *, name: ObjectName | str, df: Any, mode: str = "merge") -> None:
-        """Upsert rows by primary key.
-
-        Columns that `df` lacks keep their values on update and are null on insert; a timeseries table must be given
-        all its columns; new columns are added.
-
-        Raises:
-            FeatureStoreError: If the mode is not `merge`, or columns of a timeseries table are missing.
-            TableError: If the table does not exist, the rows do not fit it, or keys are null or repeated.
-            UnavailableError: If other writers kept winning.
-        """
-        with self._rows(df, of=f"the frame for {name}") as rows:
-            feature_writes.write(self._tables, name, rows, mode)
-
-    def read_table(self, *, name: ObjectName | str) -> DataFrame:
-        """Return the table, pinned at its newest version, as a Spark DataFrame.
-
-        Raises:
-            TableError: If it does not exist; the message suggests similar names.
-        """
-        return self._tables.read(name)
-
-    def get_table(self, *, name: ObjectName | str) -> TableInfo:
-        """Return name, keys, timeseries column, description, tags and features.
-
-        Raises:
-            TableError: If it does not exist; the message suggests similar names.
-        """
-        return self._tables.describe(name)
-
-    def drop_table(self, *, name: ObjectName | str) -> None:
-        """Remove a table and its metadata.
-
-        Raises:
-            TableError: If it does not exist; the message suggests similar names.
-        """
-        self._tables.drop(name)
-
-    def set_feature_table_tag(self, *, name: ObjectName | str, key: str, value: str) -> None:
-        """Set a tag."""
-        self._tables.set_tag(name, key, str(value))
-
-    def delete_feature_table_tag(self, *, name: ObjectName | str, key: str) -> None:
-        """Remove a tag; no error if it does not exist."""
-        self._tables.set_tag(name, key, None)
-
     def create_training_set(
         self,
         *,
@@ -213,47 +121,26 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             TableError: If a table does not exist.
         """
         del use_spark_native_join
-        if features is not None or (feature_lookups is not None and feature_spec is not None):
-            raise FeatureStoreError(
-                "A training set is made from feature_lookups or from a feature_spec, not from both or from features.",
-                hint="Declare FeatureLookup and FeatureFunction, or name what create_feature_spec made.",
-            )
-        named = None if feature_spec is None else self._specs.get(ObjectName.parse(feature_spec))
-        if named is not None:
-            feature_lookups = named.features()
-        labels = [label] if isinstance(label, str) else list(label or ())
-        excluded = [exclude_columns] if isinstance(exclude_columns, str) else list(exclude_columns or ())
-        if named is not None:
-            excluded += named.excluded()
-        lookups, functions = split(feature_lookups)
-        frame = self._frame(df, of="the spine")
-        registered = self._registered(functions)
-        tables = self._open(lookup.table_name for lookup in lookups)
-        spec = declare(
-            frame.schema.names,
-            lookups,
-            functions,
-            labels=labels,
-            exclude_columns=set(excluded),
-            tables=_infos(tables),
-            table_ids=_ids(tables),
-            registered=registered,
+        wanted = wanted_features(
+            self._specs,
+            feature_lookups=feature_lookups,
+            feature_spec=feature_spec,
+            features=features,
+            label=label,
+            exclude_columns=exclude_columns,
         )
-        outputs = [column.output_name for column in spec.columns]
-        plan = make_plan(spec, frame.schema, outputs=outputs, tables=_infos(tables), functions=registered)
-        declaration = Declaration(
-            features=[*lookups, *functions],
-            labels=labels,
-            exclude_columns=excluded,
-            spec=spec,
-            plan=plan,
-            functions=registered,
+        frame = self._frame(df, of="the spine")
+        registered = self._registered(wanted.functions)
+        tables = self._open(wanted.table_names)
+        declaration = training_set_declaration(
+            wanted,
+            frame.schema,
+            tables,
+            registered,
             use_timeseries_filtering=use_timeseries_filtering,
             rows=df.num_rows if isinstance(df, pa.Table) else None,
         )
-        training_set = self._training_set(frame, declaration, tables)
-        training_set.extra_pip_requirements = named.extra_pip_requirements if named is not None else ()
-        return training_set
+        return self._training_set(frame, declaration, tables)
 
     def create_feature_spec(
         self,
@@ -281,26 +168,20 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
         """
         full = ObjectName.parse(name)
         lookups, functions = split(features)
-        tables = self._open(lookup.table_name for lookup in lookups)
-        infos = _infos(tables)
-        spelt_out = [spelled_out(lookup, looked_up(lookup, infos[lookup.table_name])) for lookup in lookups]
-        spec = declare(
-            inferred_sources(spelt_out, functions),
+        wanted = WantedFeatures(
             lookups,
             functions,
-            labels=[],
-            exclude_columns=set(exclude_columns or ()),
-            tables=infos,
-            table_ids=_ids(tables),
-            registered=self._registered(functions),
+            exclude_columns=list(exclude_columns or ()),
+            extra_pip_requirements=tuple(extra_pip_requirements or ()),
         )
-        declared = NamedSpec(spec, tuple(extra_pip_requirements or ()))
+        tables = self._open(wanted.table_names)
+        declaration = spec_declaration(full, wanted, tables, self._registered(functions))
         existing = self._specs.find(full)
         if existing is not None:
-            check_same(str(full), existing, declared)
+            check_same(str(full), existing, declaration.spec)
             return existing.spec
-        self._specs.create(SpecDeclaration(full, [*lookups, *functions], list(exclude_columns or ()), infos, declared))
-        return spec
+        self._specs.create(declaration)
+        return declaration.spec.spec
 
     def delete_feature_spec(self, *, name: ObjectName | str) -> None:
         """Remove a feature spec; models trained on it carry their own.
@@ -401,110 +282,6 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             artifacts.check_files(package / model_store.RAW_MODEL, trusted_types)
             return self._log_derived(package, artifact_path, artifact.path, str(registered_model_name))
 
-    def score_batch(
-        self,
-        *,
-        model_uri: str,
-        df: Any,
-        result_type: str = "double",
-        env_manager: str = "local",
-        params: Mapping[str, Any] | None = None,
-        use_spark_native_join: bool = False,
-        prebuilt_env_uri: str | None = None,
-        trusted_types: Collection[str] | None = None,
-    ) -> DataFrame:
-        """Look the model's features up for each row, and add the column `prediction`.
-
-        A column that `df` already has wins over lookup and function. Rows come in any order. The model's files are
-        checked before anything in them is loaded.
-
-        Args:
-            model_uri: `models:/catalog.schema.model@alias`, `models:/catalog.schema.model/3`, `runs:/<run>/<name>` or
-                `models:/m-<id>`.
-            df: The rows to score.
-            result_type: Spark type of `prediction`. Where the model gives the probabilities of two classes, `double`
-                is the last one's, `array<double>` both.
-            env_manager: As for MLflow's `spark_udf`; at home only `local`.
-            params: Passed to the model.
-            use_spark_native_join: Changes nothing, as in `create_training_set`.
-            prebuilt_env_uri: An archive that `build_model_env` made, to score in; not at home, where models are scored
-                in this very environment.
-            trusted_types: Not an argument of the real client: types that the model may hold beyond the platform's
-                allow-list (fully qualified). Given, even empty, only a model that the platform registered is scored.
-                None: a model that somebody else registered is scored unchecked, as the real client does; one that the
-                platform registered is checked against the allow-list all the same.
-
-        Returns:
-            The frame's columns, the features it lacked, and `prediction`.
-
-        Raises:
-            FeatureStoreError: If the frame cannot be scored by this model.
-            RegistryError: If the model cannot be read, its files are not those judged or registered, or they hold what
-                is not loaded: pickles, code, types that are not allowed.
-        """
-        del use_spark_native_join
-        environment = Environment(env_manager, params, prebuilt_env_uri)
-        with self._scoring(model_uri, df, result_type, environment, Trust(trusted_types)) as scoring:
-            return self._scored(scoring)
-
-    def score_batch_arrow(  # noqa: PLR0913  (all by keyword)
-        self,
-        *,
-        model_uri: str,
-        df: Any,
-        result_type: str = "double",
-        env_manager: str = "local",
-        params: Mapping[str, Any] | None = None,
-        matches: bool = False,
-        trusted_types: Collection[str] | None = None,
-        digest: str = "",
-        classes: Sequence[str] = (),
-    ) -> pa.Table:
-        """As `score_batch`, with Arrow out.
-
-        Args:
-            model_uri: As `score_batch`.
-            df: As `score_batch`.
-            result_type: As `score_batch`.
-            env_manager: As `score_batch`.
-            params: As `score_batch`.
-            matches: Add a boolean column `matched:<table>` for each lookup: whether a row was found.
-            trusted_types: As `score_batch`.
-            digest: Which files of it are scored with; empty: those that a decision on record judged, or without one
-                those that the version's tag names.
-            classes: The classes whose probabilities `prediction` holds as `array<double>`, in this order, whatever
-                order the model has: 0 for one that it does not know, null where it gives no finite numbers. The model
-                must say which classes it knows, and know no others. Empty: what the model gives, in its own order.
-        """
-        environment, trust = Environment(env_manager, params), Trust(trusted_types, digest)
-        with self._scoring(model_uri, df, result_type, environment, trust, matches=matches, classes=classes) as scoring:
-            return self._scored_arrow(scoring)
-
-    @contextmanager
-    def score_frame(  # noqa: PLR0913  (all by keyword)
-        self,
-        *,
-        model_uri: str,
-        frame: FrameLike,
-        keys: Sequence[str],
-        reasons: ReasonCodes | None = None,
-        trusted_types: Collection[str] | None = None,
-        batch_rows: int | None = None,
-        done: RowsDone = uncounted,
-        all_may_fail: bool = False,
-        classes: Sequence[str] = (),
-    ) -> Iterator[Frame]:
-        """Score as many rows as there are; see `mlplatform.protocols.feature_client.FeatureClient.score_frame`."""
-        may_fail = by_halves.all_of_them if all_may_fail else by_halves.most_failing
-        wanted = ScoredFrame(tuple(keys), reasons, batch_rows, done, may_fail)
-        with (
-            self._rows_to_score(frame, keys) as rows,
-            self._scoring(
-                model_uri, rows, "double", Environment(), Trust(trusted_types), matches=True, classes=classes
-            ) as scoring,
-        ):
-            yield self._scored_frame(scoring, wanted)
-
     @abstractmethod
     def real_client(self) -> Any:
         """Return the real `FeatureEngineeringClient`, for what this face does not offer; nothing of ours is around it.
@@ -541,18 +318,6 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
             return Lineage.load(artifact.spec_folder, model_uri=model_uri)
 
     @abstractmethod
-    def _rows(self, df: Any, *, of: str) -> AbstractContextManager[Rows]:
-        """Take rows for a feature table while they are checked and written; `of` says what they are, for messages."""
-
-    @abstractmethod
-    def _frame(self, df: Any, *, of: str) -> FrameT:
-        """Take rows that features are looked up for; `of` says what they are, for messages."""
-
-    @abstractmethod
-    def _open(self, names: Iterable[str]) -> Mapping[str, TableT]:
-        """Open feature tables at their newest versions, each once."""
-
-    @abstractmethod
     def _training_set(self, frame: FrameT, declaration: Declaration, tables: Mapping[str, TableT]) -> SetT:
         """Make a training set."""
 
@@ -564,74 +329,5 @@ class FeatureClientBase(OnlySome, ABC, Generic[FrameT, TableT, SetT]):
     def _log_derived(self, package: Path, name: str, original: Path, registered_model_name: str) -> ModelInfo:
         """Log what was packaged: feature spec, lineage and model; `original` is the model that it was made of."""
 
-    @abstractmethod
-    def _check_environment(self, environment: Environment) -> None:
-        """Refuse an environment that the home cannot score in."""
-
-    @abstractmethod
-    def _scored(self, scoring: BatchScoring[FrameT, TableT]) -> DataFrame:
-        """Score, with a Spark DataFrame out."""
-
-    @abstractmethod
-    def _scored_arrow(self, scoring: BatchScoring[FrameT, TableT]) -> pa.Table:
-        """Score, with Arrow out."""
-
-    @abstractmethod
-    def _rows_to_score(self, frame: FrameLike, keys: Sequence[str]) -> AbstractContextManager[Any]:
-        """Give rows of any number in the way in which `_frame` takes them; in the order of keys, where there is one."""
-
-    @abstractmethod
-    def _scored_frame(self, scoring: BatchScoring[FrameT, TableT], wanted: ScoredFrame) -> Frame:
-        """Score, with a frame out."""
-
-    @contextmanager
-    def _scoring(
-        self,
-        model_uri: str,
-        df: Any,
-        result_type: str,
-        environment: Environment,
-        trust: Trust,
-        *,
-        matches: bool = False,
-        classes: Sequence[str] = (),
-    ) -> Iterator[BatchScoring[FrameT, TableT]]:
-        self._check_environment(environment)
-        frame = self._frame(df, of="the frame to score")
-        with self._scratch_folder() as scratch:
-            model = model_store.fetch(self._registry, model_uri, scratch)
-            # Before anything in it is read: its feature spec says what is looked up.
-            model_store.check_model(model, trust, self._judged)
-            spec = FeatureSpec.load(model.spec_folder)
-            names, functions = sources_needed(spec, spec.included, frame.schema.names)
-            tables = self._open(names)
-            registered = {name: self._functions.get(name) for name in functions}
-            known = model_classes.classes_of(model.raw_model, model.uri) if classes else ()
-            places = model_classes.places(classes, known, model.uri) if classes else None
-            plan = plan_scoring(
-                spec,
-                frame.schema,
-                result_type,
-                tables=_infos(tables),
-                functions=registered,
-                matches=matches,
-                rule=frame_rule(model.spec_folder, model_uri=model_uri),
-                classes=places,
-            )
-            yield BatchScoring(plan, frame, model, tables, registered, environment, scratch)
-
     def _registered(self, functions: Sequence[FeatureFunction]) -> dict[str, FunctionInfo]:
         return {item.udf_name: self._functions.get(item.udf_name) for item in functions}
-
-    @contextmanager
-    def _scratch_folder(self) -> Iterator[Path]:
-        with TemporaryDirectory(dir=self._scratch(), ignore_cleanup_errors=True) as folder:
-            yield Path(folder)
-
-
-def _infos(tables: Mapping[str, OpenTable]) -> dict[str, TableInfo]:
-    return {name: table.info for name, table in tables.items()}
-
-
-def _ids(tables: Mapping[str, OpenTable]) -> dict[str, str]:
-    return {name: table.table_id for name, table in tables.items()}

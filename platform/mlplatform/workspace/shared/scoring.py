@@ -94,3 +94,8 @@ class BatchScoring(Generic[FrameT, TableT]):
     functions: Mapping[str, FunctionInfo]
     environment: Environment
     scratch: Path
+
+
+def infos(tables: Mapping[str, OpenTable]) -> dict[str, TableInfo]:
+    """Return what is known about opened tables."""
+    return {name: table.info for name, table in tables.items()}

@@ -38,6 +38,7 @@ class Declaration:
         spec: The feature spec that follows, without types.
         plan: How it is computed on the spine.
         functions: The registered functions, by name.
+        extra_pip_requirements: What a named feature spec asks to go into the models trained on it.
         use_timeseries_filtering: Passed on to the real client.
         rows: Rows of the spine, where it came in memory; None: not counted.
     """
@@ -48,15 +49,13 @@ class Declaration:
     spec: FeatureSpec
     plan: LookupPlan
     functions: Mapping[str, FunctionInfo]
+    extra_pip_requirements: tuple[str, ...] = ()
     use_timeseries_filtering: bool = False
     rows: int | None = None
 
 
 class SpineWithFeatures(ABC):
     """A training set; see `mlplatform.protocols.feature_client.TrainingSet`. Homes say how its rows are computed."""
-
-    extra_pip_requirements: tuple[str, ...] = ()
-    """What a named feature spec asks to go into the models trained on it."""
 
     def __init__(self, declaration: Declaration, spine: pa.Schema, recorded: Mapping[str, TableVersion]) -> None:
         """Record the tables' versions; use `ws.fe.create_training_set` instead.
@@ -78,6 +77,11 @@ class SpineWithFeatures(ABC):
     def feature_spec(self) -> FeatureSpec:
         """What travels with the model: columns, sources, keys, functions."""
         return self._spec
+
+    @property
+    def extra_pip_requirements(self) -> tuple[str, ...]:
+        """What a named feature spec asks to go into the models trained on it."""
+        return self._declaration.extra_pip_requirements
 
     @property
     def labels(self) -> tuple[str, ...]:
