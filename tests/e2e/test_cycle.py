@@ -76,8 +76,8 @@ def test_each_use_case_is_replayed_as_its_settings_say(cycle: Cycle) -> None:
     assert "credit_risk, every quarter" in cycle.first.stdout
     assert "delivery_delay, every week" in cycle.first.stdout
     for moment in ("2006-01-01", "2013-01-29"):
-        (row,) = [line for line in cycle.first.stdout.splitlines() if line.strip().startswith(moment)]
-        assert "v1 promoted" in row
+        row = next(line for line in cycle.first.stdout.splitlines() if moment in line)
+        assert "v1" in row
     assert cycle.first.stderr.count(": score\n") == 2
     credit, delay = cycle.then.json["use_cases"]
     assert [(item["use_case"], item["every"], len(item["steps"])) for item in (credit, delay)] == [
