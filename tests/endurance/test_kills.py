@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
 FIRST, SECOND = "2020-08-01", "2020-11-01"
-KILLS, TRIES = 5, 4
+KILLS, FEW_KILLS, TRIES = 5, 3, 4
 # Seeds that every run of the tests takes, and how many more there are by night: of each command. Kills before chosen
 # writes are in `integration/test_pipeline.py`, too.
 QUICK, NIGHTLY = {"first": 1}, {"first": 13, "second": 12, "new": 6, "replay": 6}
@@ -138,7 +138,8 @@ def test_killed_again_and_again_it_ends_as_undisturbed(bench: Bench, home: Path,
     # Where the command was quicker than the first kill, as it may be once files are in memory, another comes sooner.
     for times in range(TRIES):
         at = copy_home(bench.base(command.base), home / str(times))
-        kills = drawn(seed + 1000 * times, seconds / 2**times, KILLS)
+        count = FEW_KILLS if seed <= QUICK.get(name, 0) else KILLS
+        kills = drawn(seed + 1000 * times, seconds / 2**times, count)
         endured = bench.crashes.endure(at, command.words, kills)
         if endured.kills:
             break
