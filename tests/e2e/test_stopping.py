@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.crossed import crossed
 from tests.support.processes import HOLD, children, held, wait_until_gone
 from tests.support.tiny_use_case import NAME, write_tiny_use_case
 from tests.support.typed import typed
@@ -43,7 +44,7 @@ def command(use_cases: Path, home: Path, *stages: str) -> list[str | Path]:
     return ["run", NAME, "--as-of", "2020-04-01", *named, "--home", home, "--use-cases", use_cases]
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopping_leaves_no_process_behind(use_cases: Path, tmp_path: Path, sent: signal.Signals) -> None:
     arguments = ["-m", "mlplatform.cli", *command(use_cases, tmp_path / "home")]
     with held(arguments, PROJECT, tmp_path) as run:
@@ -60,8 +61,8 @@ def test_stopping_leaves_no_process_behind(use_cases: Path, tmp_path: Path, sent
 
 
 def test_a_terminal_that_is_closed_stops_a_run(use_cases: Path, tmp_path: Path) -> None:
-    arguments = ["-m", "mlplatform.cli", *command(use_cases, tmp_path / "home")]
-    with held(arguments, PROJECT, tmp_path, terminal=True) as run:
+    code = DRIVER.format(hold=HOLD, place=PLACES["while the engine is connected"])
+    with held(["-c", code, *command(use_cases, tmp_path / "home")], PROJECT, tmp_path, terminal=True) as run:
         assert run.children, "the engine is not there"
         assert run.terminal is not None
         run.terminal()
@@ -71,14 +72,14 @@ def test_a_terminal_that_is_closed_stops_a_run(use_cases: Path, tmp_path: Path) 
     assert not list((home / "tmp").iterdir()), "what was begun was not cleaned up"
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_stopping_works_wherever_the_run_is(use_cases: Path, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize(("place", "sent"), crossed(PLACES, [signal.SIGINT, signal.SIGTERM]))
+def test_stopping_works_wherever_the_run_is(use_cases: Path, tmp_path: Path, place: str, sent: signal.Signals) -> None:
     words = command(use_cases, tmp_path / "home", "ingest", "refine")
     if "MLflow" in place:
         words = ["gate", NAME, "--home", tmp_path / "home", "--use-cases", use_cases]
     code = DRIVER.format(hold=HOLD, place=PLACES[place])
     with held(["-c", code, *words], PROJECT, tmp_path) as run:
-        run.process.send_signal(signal.SIGINT)
+        run.process.send_signal(sent)
         _, errors = run.process.communicate()
         assert run.process.returncode == 130, errors
         assert errors.count("goes on from there") == 1
