@@ -1,9 +1,8 @@
-"""The command line as a process: what a user types, reads, and gets as an exit code."""
+"""The command line: what a user types, reads, and gets as an exit code; as a process where that makes a difference."""
 
 from __future__ import annotations
 
 import gzip
-import json
 import shutil
 import subprocess
 import sys
@@ -11,19 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.typed import typed
+
 PROJECT = Path(__file__).resolve().parents[2]
 CREDIT_RISK = PROJECT / "use_cases" / "credit_risk"
-
-
-def mlplatform(*arguments: str | Path, home: Path, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mlplatform.cli", *map(str, arguments), "--home", str(home)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -47,8 +37,7 @@ def test_help_and_version_answer_without_loading_engines(tmp_path: Path) -> None
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=False)
         assert done.returncode == 0, done.stderr
-    shown = mlplatform("run", "--help", home=tmp_path)
-    assert "Examples" in shown.stdout
+    assert "Examples" in typed("run", "--help", code=0).stdout
     version = subprocess.run(
         [sys.executable, "-m", "mlplatform.cli", "--version"], capture_output=True, text=True, check=False
     )
@@ -63,64 +52,60 @@ def test_help_and_version_answer_without_loading_engines(tmp_path: Path) -> None
         (["run", "credit_risk", "--stage", "trian"], "Did you mean train"),
         (["simulate", "credit_risk", "--from", "2007-01-01", "--to", "2006-01-01", "--every", "day"], "lies before"),
         (["run", "credit_risk", "--workspace", "locl"], "Did you mean local?"),
-        (["nonsense"], "No such command"),
     ],
 )
 def test_wrong_use_is_one_message_and_exit_code_2(arguments: list[str], says: str, tmp_path: Path) -> None:
-    home = ["--home", str(tmp_path)] if len(arguments) > 1 else []
+    assert says in typed(*arguments, "--home", tmp_path, code=2).stderr
+
+
+def test_a_process_ends_with_the_exit_code_and_its_message_goes_to_standard_error() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mlplatform.cli", *arguments, *home],
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-        check=False,
+        [sys.executable, "-m", "mlplatform.cli", "nonsense"], capture_output=True, text=True, cwd=PROJECT, check=False
     )
-    assert done.returncode == 2, done.stderr
-    assert says in done.stderr
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "No such command" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_wrong_key_in_the_settings_names_the_nearest_one(use_cases: Path, tmp_path: Path) -> None:
     config = use_cases / "credit_risk" / "config.yml"
     config.write_text(config.read_text().replace("horizon:", "horizn:"))
-    done = mlplatform("run", "credit_risk", "--as-of", "2003-01-01", "--use-cases", use_cases, home=tmp_path / "home")
-    assert done.returncode == 2
+    done = typed(
+        "run", "credit_risk", "--as-of", "2003-01-01", "--use-cases", use_cases, "--home", tmp_path / "home", code=2
+    )
     assert "label.horizn: unknown key. Did you mean horizon?" in done.stderr
     assert str(config) in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_missing_data_folder_is_named(use_cases: Path, tmp_path: Path) -> None:
     shutil.rmtree(use_cases / "credit_risk" / "data")
-    done = mlplatform("run", "credit_risk", "--as-of", "2003-01-01", "--use-cases", use_cases, home=tmp_path / "home")
-    assert done.returncode == 1
+    done = typed(
+        "run", "credit_risk", "--as-of", "2003-01-01", "--use-cases", use_cases, "--home", tmp_path / "home", code=1
+    )
     assert f"The landing folder {use_cases / 'credit_risk' / 'data'} does not exist." in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_corrupt_file_is_named_and_what_came_before_stays(use_cases: Path, tmp_path: Path) -> None:
     corrupt = use_cases / "credit_risk" / "data" / "loans" / "loans_2002Q3.csv.gz"
     corrupt.write_bytes(corrupt.read_bytes()[:5000])
     arguments = ("run", "credit_risk", "--as-of", "2003-01-01", "--stage", "ingest", "--use-cases", use_cases)
-    done = mlplatform(*arguments, home=tmp_path / "home")
-    assert done.returncode == 1
+    done = typed(*arguments, "--home", tmp_path / "home", code=1)
     assert f"{corrupt} cannot be read as CSV" in done.stderr
-    assert "Traceback" not in done.stderr
     shutil.copy(CREDIT_RISK / "data" / "loans" / corrupt.name, corrupt)
-    again = mlplatform(*arguments, "--json", home=tmp_path / "home")
-    assert again.returncode == 0, again.stderr
+    again = typed(*arguments, "--json", "--home", tmp_path / "home", code=0)
     # Q1 and Q2 (1,607 and 2,015 loans) were kept: only Q3, Q4 and the outcomes are new.
-    assert json.loads(again.stdout)["stages"][0]["rows_in"] == 2548 + 2115 + 21
+    assert again.json["stages"][0]["rows_in"] == 2548 + 2115 + 21
 
 
 def test_no_mature_label_is_one_message(use_cases: Path, tmp_path: Path) -> None:
-    done = mlplatform("run", "credit_risk", "--as-of", "2003-01-01", "--use-cases", use_cases, home=tmp_path / "home")
-    assert done.returncode == 1, done.stderr
+    done = typed(
+        "run", "credit_risk", "--as-of", "2003-01-01", "--use-cases", use_cases, "--home", tmp_path / "home", code=1
+    )
     assert "No label of credit_risk is known at 2003-01-01" in done.stderr
     assert "choose a later --as-of" in done.stderr
-    assert "Traceback" not in done.stderr
-    shown = mlplatform("status", "credit_risk", "--json", "--use-cases", use_cases, home=tmp_path / "home")
-    status = json.loads(shown.stdout)
+    status = typed(
+        "status", "credit_risk", "--json", "--use-cases", use_cases, "--home", tmp_path / "home", code=0
+    ).json
     assert status["stages"]["features"] == "done"
     assert status["stages"]["train"] == "failed"
     assert status["champion"] is None
@@ -132,26 +117,23 @@ def test_bad_rows_are_quarantined_and_counted(use_cases: Path, tmp_path: Path) -
     lines[1] = lines[1].replace("$", "?")  # amounts that are none
     lines[2] = lines[2] + ",one field too many"
     file.write_bytes(gzip.compress("\n".join([*lines, ""]).encode()))
-    done = mlplatform(
-        "run", "credit_risk", "--as-of", "2002-04-01", "--stage", "ingest", "--stage", "refine", "--json",
-        "--use-cases", use_cases, home=tmp_path / "home",
-    )  # fmt: skip
     # No outcome drop is complete by then, which is an empty source, not an error.
-    assert done.returncode == 0, done.stderr
-    ingest, refine = json.loads(done.stdout)["stages"]
+    done = typed(
+        "run", "credit_risk", "--as-of", "2002-04-01", "--stage", "ingest", "--stage", "refine", "--json",
+        "--use-cases", use_cases, "--home", tmp_path / "home", code=0,
+    )  # fmt: skip
+    ingest, refine = done.json["stages"]
     assert (ingest["rows_in"], ingest["rows_out"], ingest["rows_quarantined"]) == (1607, 1606, 1)
     assert (refine["rows_in"], refine["rows_out"], refine["rows_quarantined"]) == (1606, 1605, 1)
 
 
 def test_doctor_finds_all_well_here_and_says_what_is_not(tmp_path: Path) -> None:
-    done = mlplatform("doctor", "--json", home=tmp_path / "home")
-    assert done.returncode == 0, done.stdout
-    assert all(finding["well"] for finding in json.loads(done.stdout))
+    done = typed("doctor", "--json", "--home", tmp_path / "home", code=0)
+    assert all(finding["well"] for finding in done.json)
     (tmp_path / "empty").mkdir()
     broken = tmp_path / "cases" / "thing"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("")
     (broken / "config.yml").write_text("owner: me\n")
-    done = mlplatform("doctor", "--use-cases", broken.parent, home=tmp_path / "home")
-    assert done.returncode == 1
+    done = typed("doctor", "--use-cases", broken.parent, "--home", tmp_path / "home", code=1)
     assert "MISSING" in done.stdout

@@ -112,11 +112,10 @@ def test_it_reaches_a_champion_and_predictions(environment: Path, tmp_path: Path
     stages = {stage["stage"]: stage for stage in json.loads(done.stdout)["stages"]}
     assert stages["gate"]["details"]["outcome"] == "promoted"
     assert stages["score"]["rows_out"] > 0
-    status = json.loads(mlplatform(environment, "status", "renewal", "--json", cwd=tmp_path).stdout)
-    assert status["champion"] == 1
 
 
-def test_a_folder_of_use_cases_anywhere_is_found_too(environment: Path, tmp_path: Path) -> None:
+def write_second(environment: Path, tmp_path: Path) -> Path:
+    """Write a use case by the installed command into a folder that nobody knows; return that folder."""
     folder = tmp_path / "elsewhere"
     csv_file = write_csv(tmp_path / "contracts.csv")
     arguments = ("--task", "classification", "--entity", "contract", "--timestamp", "asked_on", "--label", "renewed")
@@ -124,6 +123,19 @@ def test_a_folder_of_use_cases_anywhere_is_found_too(environment: Path, tmp_path
         environment, "new-use-case", "second", *arguments, "--from-csv", csv_file, "--use-cases", folder, cwd=tmp_path
     )
     assert made.returncode == 0, made.stderr
+    return folder
+
+
+def test_a_folder_of_use_cases_anywhere_is_found_too(environment: Path, tmp_path: Path) -> None:
+    folder = write_second(environment, tmp_path)
+    done = mlplatform(environment, "config", "show", "second", "--use-cases", folder, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["file"].startswith(str(folder))
+
+
+@pytest.mark.slow
+def test_such_a_use_case_keeps_the_contract(environment: Path, tmp_path: Path) -> None:
+    folder = write_second(environment, tmp_path)
     done = mlplatform(environment, "check", "second", "--use-cases", folder, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     checks = {item["check"]: item["status"] for item in json.loads(done.stdout)["checks"]}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ from mlplatform.reporting.outcomes import Outcomes, ScoredStep, VersionRows
 from mlplatform.reporting.report import render
 from mlplatform.reporting.vintages import Interval, Vintage, Vintages
 from mlplatform.training.importance import Importance
-from tests.support.browsing import Scheme, Visit, browser_or_skip, visited
+from tests.support.browsing import Media, Scheme, Visit, browser_or_skip, visited
+from tests.support.crossed import crossed
 from tests.unit.reporting.test_ageing import agreed, staleness
 from tests.unit.reporting.test_reporting import EVIL, FIRST, NOW, alert, decision, empty, full, spoilt, stage
 
@@ -41,6 +43,7 @@ MOST_BYTES, MOST_SECONDS = 1_000_000, 5.0
 PHONE, DESK = 400, 1280
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 PAGES = ("report", "index", "decision", "empty", "hostile")
+Show = Callable[..., Visit]
 
 
 def quarter(number: int) -> datetime:
@@ -171,51 +174,54 @@ def opened() -> Iterator[Browser]:
         yield found
 
 
-@pytest.fixture
-def visit(opened: Browser, files: dict[str, Path], request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """A page of `files`, opened as the parameter says: its name, and what `visited` takes."""
-    name, how = request.param
-    with visited(opened, files[name], **how) as found:
-        yield found
+@pytest.fixture(scope="module")
+def show(opened: Browser, files: dict[str, Path]) -> Iterator[Show]:
+    """Show a page of `files` in a window of some width, on screen or paper; each is opened once, light and dark."""
+    visits: dict[tuple[str, Scheme], Visit] = {}
+    with ExitStack() as windows:
+
+        def shown(name: str, scheme: Scheme = "light", *, width: int = DESK, media: Media = "screen") -> Visit:
+            if (name, scheme) not in visits:
+                visits[name, scheme] = windows.enter_context(visited(opened, files[name], scheme=scheme))
+            page = visits[name, scheme].page
+            page.emulate_media(media=media, color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            return visits[name, scheme]
+
+        yield shown
 
 
-def each(*names: str, **how: Any) -> pytest.MarkDecorator:
-    """Open each of the pages, light and dark."""
-    given = [
-        pytest.param((name, {"scheme": scheme, **how}), id=f"{name} {scheme}") for name in names for scheme in SCHEMES
-    ]
-    return pytest.mark.parametrize("visit", given, indirect=True)
+in_each_scheme = pytest.mark.parametrize("scheme", SCHEMES)
+each_page = pytest.mark.parametrize("name", PAGES)
 
 
-@each(*PAGES)
-def test_a_page_is_quiet_and_asks_nobody(visit: Visit) -> None:
+@each_page
+@in_each_scheme
+def test_a_page_is_quiet_and_asks_nobody(show: Show, name: str, scheme: Scheme) -> None:
+    visit = show(name, scheme)
     assert visit.said == []
     assert [address.partition("/pages")[0] for address in visit.asked] == [visit.page.url.partition("/pages")[0]]
 
 
-@each(*PAGES)
-def test_axe_finds_nothing(visit: Visit) -> None:
-    assert visit.violations() == []
-
-
-@each(*PAGES, width=PHONE)
-def test_axe_finds_nothing_on_a_phone(visit: Visit) -> None:
-    assert visit.violations() == []
+@each_page
+@pytest.mark.parametrize(("scheme", "width"), crossed(SCHEMES, [DESK, PHONE]))
+def test_axe_finds_nothing(show: Show, name: str, scheme: Scheme, width: int) -> None:
+    assert show(name, scheme, width=width).violations() == []
 
 
 def test_axe_would_find_something(opened: Browser, tmp_path: Path) -> None:
     page = tmp_path / "bad.html"
     page.write_text(
-        render(full(), NOW).replace("--muted: #56616c", "--muted: #c9ccd0").replace('lang="en"', ""), encoding="utf-8"
+        render(empty(), NOW).replace("--muted: #56616c", "--muted: #c9ccd0").replace('lang="en"', ""), encoding="utf-8"
     )
     with visited(opened, page) as found:
         rules = {line.split(" ")[0] for line in found.violations()}
     assert {"color-contrast", "html-has-lang"} <= rules
 
 
-@each("report")
-def test_charts_are_drawn(visit: Visit) -> None:
-    charts = visit.charts()
+@in_each_scheme
+def test_charts_are_drawn(show: Show, scheme: Scheme) -> None:
+    charts = show("report", scheme).charts()
     names = {chart["name"] for chart in charts}
     assert {f"plot-{name}" for name in ("scores", "performance", "calibration", "decisions", "drift", "flow")} <= names
     for chart in charts:
@@ -226,14 +232,14 @@ def test_charts_are_drawn(visit: Visit) -> None:
         assert chart["colours"] >= 4, chart
 
 
-def test_light_and_dark_differ_and_both_are_readable(opened: Browser, files: dict[str, Path]) -> None:
-    seen = {}
-    for scheme in SCHEMES:
-        with visited(opened, files["report"], scheme=scheme) as found:
-            seen[scheme] = found.page.evaluate(
-                """[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,
-                    getComputedStyle(document.querySelector("#plot-scores svg text")).fill]"""
-            )
+def test_light_and_dark_differ_and_both_are_readable(show: Show) -> None:
+    seen = {
+        scheme: show("report", scheme).page.evaluate(
+            """[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,
+                getComputedStyle(document.querySelector("#plot-scores svg text")).fill]"""
+        )
+        for scheme in SCHEMES
+    }
     for light, dark in zip(seen["light"], seen["dark"], strict=True):
         assert light != dark
     assert luminance(seen["light"][0]) > luminance(seen["light"][1])
@@ -246,8 +252,9 @@ def luminance(colour: str) -> float:
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
-@each("hostile")
-def test_a_category_that_is_called_like_a_script_is_text(visit: Visit) -> None:
+@in_each_scheme
+def test_a_category_that_is_called_like_a_script_is_text(show: Show, scheme: Scheme) -> None:
+    visit = show("hostile", scheme)
     page = visit.page
     assert page.evaluate("document.querySelectorAll('script, b[onmouseover], style:not(head style)').length") == 0
     assert "<script>alert('1')</script>" in page.inner_text("body")
@@ -258,20 +265,22 @@ def test_a_category_that_is_called_like_a_script_is_text(visit: Visit) -> None:
     assert visit.said == []
 
 
-@each(*PAGES, width=PHONE)
-def test_a_phone_needs_no_sideways_scrolling(visit: Visit) -> None:
-    assert visit.too_wide() == []
+@each_page
+@in_each_scheme
+def test_a_phone_needs_no_sideways_scrolling(show: Show, name: str, scheme: Scheme) -> None:
+    assert show(name, scheme, width=PHONE).too_wide() == []
 
 
 def test_a_page_that_is_too_wide_would_be_noticed(opened: Browser, tmp_path: Path) -> None:
     page = tmp_path / "wide.html"
-    page.write_text(render(full(), NOW).replace("<main>", '<main><p style="width: 500px">x</p>'), encoding="utf-8")
+    page.write_text(render(empty(), NOW).replace("<main>", '<main><p style="width: 500px">x</p>'), encoding="utf-8")
     with visited(opened, page, width=PHONE) as found:
         assert "the page is" in found.too_wide()[0]
 
 
-@each("report", media="print", width=700)
-def test_on_paper_it_is_light_whole_and_nothing_is_cut(visit: Visit) -> None:
+@in_each_scheme
+def test_on_paper_it_is_light_whole_and_nothing_is_cut(show: Show, scheme: Scheme) -> None:
+    visit = show("report", scheme, width=700, media="print")
     page = visit.page
     ink = page.evaluate("getComputedStyle(document.body).color")
     assert luminance(ink) < 100, "dark on white, whatever the reader likes on a screen"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import random
-import subprocess
-import sys
 from collections import defaultdict
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.documents import CodeBlock, code_blocks, words
+from tests.support.typed import typed
 
 README = "README.md"
 FIRST, AFTER_LAST = date(2024, 1, 1), date(2025, 2, 1)
@@ -58,15 +56,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def call(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "mlplatform.cli", *arguments],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def commands_about(use_case: str) -> list[list[str]]:
     lines = (line for block in blocks() for line in block.commands() if line.startswith("mlplatform"))
     return [command for command in (words(line)[1:] for line in lines) if use_case in command]
@@ -78,7 +67,7 @@ def told(folder: Path) -> dict[str, Any]:
     commands = commands_about("subscriptions")
     assert [command[0] for command in commands] == ["check", "run", "report"]
     return {
-        command[0]: json.loads(call(folder, *(word for word in command if word != "--open"), "--json"))
+        command[0]: typed(*(word for word in command if word != "--open"), "--json", where=folder, code=0).json
         for command in commands
     }
 
@@ -94,7 +83,7 @@ def test_a_run_promotes_a_champion_that_scores_what_is_due(told: dict[str, Any],
     by_stage = {stage["stage"]: stage for stage in told["run"]["stages"]}
     assert {stage["status"] for stage in by_stage.values()} == {"done"}
     assert by_stage["score"]["rows_out"] == 8 * 30  # of the last 30 days: how often it is scored is not set
-    assert json.loads(call(folder, "status", "subscriptions", "--json"))["champion"] == 1
+    assert typed("status", "subscriptions", "--json", where=folder, code=0).json["champion"] == 1
 
 
 def test_the_report_is_written(told: dict[str, Any]) -> None:
@@ -117,7 +106,8 @@ def test_the_commands_for_a_file_of_ones_own_lead_to_a_report(tmp_path: Path) ->
     commands = commands_about("vendas")
     assert [command[0] for command in commands] == ["new-use-case", "run", "report"]
     made, run, report = (
-        json.loads(call(tmp_path, *(word for word in command if word != "--open"), "--json")) for command in commands
+        typed(*(word for word in command if word != "--open"), "--json", where=tmp_path, code=0).json
+        for command in commands
     )
     assert made
     assert {stage["status"] for stage in run["stages"]} <= {"done", "skipped"}

@@ -1,4 +1,4 @@
-"""Workspaces that several files of integration tests go on from; built once, copied for each test."""
+"""Workspaces that several files of integration tests go on from: made once a run of the tests, copied for each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.homes import Homes, build_homes
+from tests.support.once import made_once
 from tests.support.tiny_gate import build_bases
 from tests.support.tiny_runs import clone
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Homes:
     """Homes before and after undisturbed runs; to be copied."""
-    return build_homes(tmp_path_factory.mktemp("homes"))
+    return made_once(tmp_path_factory, "homes", build_homes)
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +34,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
 
 @pytest.fixture(scope="session")
 def gate_bases(tmp_path_factory: pytest.TempPathFactory, wide: TinyFolder) -> dict[str, Path]:
-    return build_bases(tmp_path_factory.mktemp("gate_bases"), wide)
+    return made_once(tmp_path_factory, "gate_bases", lambda folder: build_bases(folder, wide))
 
 
 @pytest.fixture

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from mlplatform.doctor.finding import Finding
 
-STEPS = ("2020-08-01", "2020-09-01", "2020-10-01", "2020-11-01")
-
 
 @dataclass(frozen=True)
 class Case:

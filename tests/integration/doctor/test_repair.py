@@ -11,7 +11,8 @@ import pytest
 from mlplatform.ops.stage_runs import REPAIR
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.damages import DATA, LOG, cut, data, entry, flip
-from tests.support.doctor_case import STEPS, Case
+from tests.support.doctor_case import Case
+from tests.support.homes import Homes
 from tests.support.state import differences
 from tests.support.tiny_runs import open_tiny, run_tiny
 
@@ -28,11 +29,8 @@ COMPUTED = (
     "tiny.gold_predictions",
 )
 RECORDS = ("ops.stage_runs", "ops.gate_decisions", "ops.drift_metrics", "ops.window_counts", "ops.code")
-SHORT = {
-    ("tiny.silver_signups", "a bit of a data page is another one"),
-    ("tiny.gold_predictions", "a data file is gone"),
-    ("ops.gate_decisions", "the newest entry is empty"),
-}
+# By day the rest is in `test_several_damages_at_once`, with one of each kind.
+SHORT = {("tiny.silver_signups", "a bit of a data page is another one")}
 
 
 def problems(findings: list[Finding]) -> list[Finding]:
@@ -40,7 +38,7 @@ def problems(findings: list[Finding]) -> list[Finding]:
 
 
 def kinds(tables: tuple[str, ...], damages: dict[str, object]) -> list[object]:
-    """All of them at night; a few by day."""
+    """All of them at night; one by day."""
     return [
         pytest.param(table, how, marks=() if (table, how) in SHORT else pytest.mark.slow)
         for table in tables
@@ -63,7 +61,7 @@ def assert_mended(case: Case, table: str) -> None:
     again = case.repair()
     assert not again.done
     with LocalWorkspace.open(root=case.root) as ws:
-        summary = run_tiny(ws, case.tiny.folder, STEPS[-1])
+        summary = run_tiny(ws, case.tiny.folder, Homes.SECOND)
         assert not summary.notes()
         records = open_tiny(ws, case.tiny.folder).context(ws, summary.as_of, "test").log.records(REPAIR)
     assert [record.details["aside"] for record in records] == ["tiny-first"]
@@ -125,6 +123,7 @@ def test_records_that_are_damaged_are_left_out_and_told(case, table):
 def test_several_damages_at_once(case):
     cut(entry(case.folder("ops.stage_runs"), -1), 0)
     cut(entry(case.folder("ops.changes"), 0), 0.3)
+    cut(entry(case.folder("ops.gate_decisions"), -1), 0)
     flip(data(case.folder("tiny.features_region")), 0.3)
     shutil.rmtree(case.folder("tiny.gold_labels"))
     data(case.folder("tiny.bronze_cancellations")).unlink()

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from mlplatform.monitoring.staleness import Staleness
 
 NS = Namespace("dev", NAME)
-START, END, EVERY = "2020-08-01", "2021-02-01", "month"
+START, END, EVERY = "2020-08-01", "2020-12-01", "month"
 MOMENTS = list(steps(parse_as_of(START), parse_as_of(END), EVERY))
-"""Labels come three months later, a week of grace beside: known at the end are those of before 2020-10-25."""
+"""Labels come a month later, a week of grace beside: known at the end are those of before 2020-10-25."""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
     return write_tiny_use_case(
         tmp_path_factory.mktemp("use_cases"),
         rows_a_month=200,
+        label={"horizon": "1 month"},
+        training={"search": {"max_evals": 1}, "importance_rows": 0},
         gate={"margin": 0.3, "min_rows": 100},
         monitoring={"retrain_every": "1 month", "cooldown": "1 day"},
         simulation={"start": START, "end": END, "every": EVERY},
@@ -82,7 +84,7 @@ def judge(ws: LocalWorkspace, tiny: TinyFolder) -> pd.DataFrame:
     rows = signups.merge(cancellations, on="account", how="left")
     rows["at"] = pd.to_datetime(rows.signed_up, utc=True)
     rows["gone"] = pd.to_datetime(rows.cancelled, utc=True)
-    rows["label"] = (rows.gone <= rows["at"] + pd.DateOffset(months=3)).astype(float)
+    rows["label"] = (rows.gone <= rows["at"] + pd.DateOffset(months=1)).astype(float)
     rows["price_a_seat"] = [price_a_seat(*pair) for pair in zip(rows.price, rows.seats, strict=True)]
     # The day after a cancellation it is known; before the first one of a region there is no history.
     known = rows.dropna(subset=["gone"]).assign(known=lambda it: it.gone + pd.Timedelta(days=1))
@@ -187,6 +189,4 @@ def test_the_command_prints_the_table_and_the_report_has_it(replayed, tmp_path, 
     (only,) = asked["use_cases"]
     assert [at["duration"] for at in only["staleness"]["ages"]] == ["0", "1 month", "2 months"]
     assert only["staleness"]["recommended"]["verdict"] == "too few"
-    plain: Any = json.loads(CliRunner().invoke(cli, ["simulate", NAME, "--json", *common]).stdout)
-    assert "staleness" not in plain["use_cases"][0]
     shutil.rmtree(home)

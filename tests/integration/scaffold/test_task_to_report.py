@@ -5,7 +5,9 @@ In a workspace of their own in a moment; with `check` and `simulate` from the co
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
 ROWS, DAYS = 1600, 360
-MOMENTS = ("2024-08-01", "2024-11-01")
+MOMENTS, LATER = ("2024-08-01", "2024-11-01"), "2024-12-20"
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,8 @@ def grades() -> pd.DataFrame:
     return frame.assign(result=names[np.argmax(scores + dice.gumbel(size=scores.shape), axis=1)])
 
 
-def replay(
-    ws: LocalWorkspace, folder: Path, frame: pd.DataFrame, name: str, *, most: int | None = None, **options: Any
-) -> Replayed:
-    """Write a use case, replay two steps of it with few trials, and read the report; at most so many rows in memory."""
+def replay(ws: LocalWorkspace, folder: Path, frame: pd.DataFrame, name: str, **options: Any) -> Replayed:
+    """Write a use case, replay two steps of it with few trials, and read the report."""
     csv = folder / f"{name}.csv"
     frame.to_csv(csv, index=False)
     asked = {"entity": "shop", "timestamp": "day", "label": "result", "horizon": "10 days"}
@@ -96,11 +96,13 @@ def replay(
     settings["training"]["search"] = {"max_evals": 2}
     config.write_text(yaml.safe_dump(settings))
     use_case = discovery.load(discovery.get(name, folder / "use_cases")).open(name, made.folder, ws)
-    if most:  # fewer than config.yml may say
-        monitoring = use_case.settings.monitoring.model_copy(update={"max_rows": most, "min_rows": 50})
-        use_case.settings = use_case.settings.model_copy(update={"monitoring": monitoring})
-    steps = simulate(ws, use_case, [parse_as_of(moment) for moment in MOMENTS])
-    page = write_report(ws, use_case.namespace, use_case.label_spine(), use_case.settings, folder / name)
+    return replayed(ws, use_case, MOMENTS, folder / name)
+
+
+def replayed(ws: LocalWorkspace, use_case: UseCase, moments: Sequence[str], folder: Path) -> Replayed:
+    """Replay steps, and read the report."""
+    steps = simulate(ws, use_case, [parse_as_of(moment) for moment in moments])
+    page = write_report(ws, use_case.namespace, use_case.label_spine(), use_case.settings, folder)
     return Replayed([step.decision for step in steps], page.read_text(encoding="utf-8"), use_case)
 
 
@@ -142,7 +144,6 @@ def counts_are_shown(done: Replayed) -> None:
 
 
 def classes_are_shown(done: Replayed) -> None:
-    assert any("promoted" in decision for decision in done.decisions), done.decisions
     assert "What was predicted as what" in done.report
     assert "How far each class&#39;s probability holds" in done.report
     assert "Class shares over time" in done.report
@@ -160,8 +161,14 @@ def test_counts_reach_their_report(ws, tmp_path):
     counts_are_shown(replay(ws, tmp_path, visits(), "visits", task="counts"))
 
 
-def test_several_classes_reach_their_report(ws, tmp_path):
-    done = replay(ws, tmp_path, grades(), "grades", task="multiclass")
+@pytest.fixture(scope="module")
+def graded(ws, tmp_path_factory):
+    return replay(ws, tmp_path_factory.mktemp("grades"), grades(), "grades", task="multiclass")
+
+
+def test_several_classes_reach_their_report(ws, graded):
+    done = graded
+    assert any("promoted" in decision for decision in done.decisions), done.decisions
     classes_are_shown(done)
     predictions = ws.tables.to_arrow("dev.grades.gold_predictions", at_most=10**6)
     assert predictions.schema.field("prediction").type == pa.string()
@@ -178,22 +185,26 @@ def test_several_classes_reach_their_report(ws, tmp_path):
     assert 0.3 < found.value < 1.1
 
 
-def test_several_classes_of_more_rows_than_are_taken_into_memory(ws, tmp_path):
+def test_several_classes_of_more_rows_than_are_taken_into_memory(ws, graded, tmp_path):
     """Totals come from the engine, what has none from a sample, and both are on record and in the report."""
-    done = replay(ws, tmp_path, grades(), "many_grades", most=120, task="multiclass")
+    use_case = copy.copy(graded.use_case)
+    # Fewer than config.yml may say.
+    monitoring = use_case.settings.monitoring.model_copy(update={"max_rows": 120, "min_rows": 50})
+    use_case.settings = use_case.settings.model_copy(update={"monitoring": monitoring})
+    done = replayed(ws, use_case, [LATER], tmp_path)
     classes_are_shown(done)
     assert "on a sample of" in done.report
     records = ws.tables.to_arrow("dev.ops.performance_metrics", at_most=10**6).to_pylist()
     newest = {
         row["metric"]: row for row in sorted(records, key=lambda row: row["as_of"])
-        if row["use_case"] == "many_grades" and row["basis"] == "recent" and row["model_version"] is None
+        if row["use_case"] == "grades" and row["basis"] == "recent" and row["model_version"] is None
     }  # fmt: skip
     assert newest["log_loss"]["note"] is None, "added up over all rows"
     assert "on a sample of 120" in newest["macro_roc_auc"]["note"]
     assert newest["accuracy"]["low"] < newest["accuracy"]["value"] < newest["accuracy"]["high"]
     assert newest["calibration_ratio[gold]"]["value"] > 0
     drift = ws.tables.to_arrow("dev.ops.drift_metrics", at_most=10**6).to_pylist()
-    assert {"prediction", "probabilities[gold]"} <= {row["column"] for row in drift if row["use_case"] == "many_grades"}
+    assert {"prediction", "probabilities[gold]"} <= {row["column"] for row in drift if row["use_case"] == "grades"}
 
 
 @pytest.mark.slow
@@ -208,4 +219,6 @@ def test_counts_from_the_command_line(tmp_path):
 
 @pytest.mark.slow
 def test_several_classes_from_the_command_line(tmp_path):
-    classes_are_shown(command_line(tmp_path, grades(), "--task", "multiclass"))
+    done = command_line(tmp_path, grades(), "--task", "multiclass")
+    assert any("promoted" in decision for decision in done.decisions), done.decisions
+    classes_are_shown(done)
