@@ -142,9 +142,8 @@ def test_nulls_and_repeated_keys_of_a_frame_are_found_by_one_query(
         return int(scheduler.numTotalJobs() - before)
 
     twice = delta_spark.range(5).selectExpr("id % 3 AS k", "'x' AS l")
-    assert (
-        jobs_of(twice, r"^2 key\(s\) of dev\.tables\.t occur .* \(2 row\(s\) too many\), as {'k': \d, 'l': 'x'}") == 1
-    )
+    repeated = r"^2 key\(s\) of dev\.tables\.t occur .* \(2 row\(s\) too many\), as {'k': \d, 'l': 'x'}"
+    assert jobs_of(twice, repeated) == 1
     null = delta_spark.range(5).selectExpr("nullif(id % 3, 0) AS k", "'x' AS l")
     assert jobs_of(null, r"^Null in key column of dev\.tables\.t: k \(2 row\(s\)\)\.") == 1
     check_unique_frame(*[delta_spark.range(5).selectExpr("id AS k", "'x' AS l")] * 2, ["k", "l"], "dev.tables.t")
