@@ -18,6 +18,8 @@ from tests.support import parity
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pyspark.sql import SparkSession
+
     from mlplatform.protocols.workspace import Workspace
     from tests.standin.home import Home
 
@@ -66,20 +68,19 @@ def home(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
-def databricks_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+# Of this folder, not of the session: parity tests may follow in the same process, and open workspaces of their own.
+@pytest.fixture(scope="package")
+def databricks_home(delta_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """The Databricks workspace, and the stand-in behind it."""
     from tests.standin.home import databricks_home
-    from tests.standin.spark import start_delta_session
 
-    folder = tmp_path_factory.mktemp("databricks")
-    with databricks_home(folder / "standin", start_delta_session(folder / "spark")) as running:
+    with databricks_home(tmp_path_factory.mktemp("databricks"), delta_spark) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ws(home: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """The workspace, one for the whole run: each test brings its own tables and models."""
+    """The workspace, one for all tests of this folder: each test brings its own tables and models."""
     if home == "databricks":
         yield request.getfixturevalue("databricks_home").ws
         return

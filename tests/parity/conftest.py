@@ -63,19 +63,6 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         yield workspace
 
 
-@pytest.fixture(scope="session")
-def delta_spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
-    """JVM Spark with Delta, one for the whole process: it cannot be started twice."""
-    from tests.standin import jars, spark
-
-    reason = jars.missing()
-    if reason is not None:
-        message = f"tests of the Databricks workspace need {reason}"
-        parity.fail_where_required(message)
-        pytest.skip(message)
-    return spark.start_delta_session(tmp_path_factory.mktemp("spark"))
-
-
 @pytest.fixture(scope="module")
 def databricks_home(delta_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """The Databricks workspace on JVM Spark and a stand-in; of one module, since it owns the environment meanwhile."""

@@ -1,4 +1,4 @@
-"""Runs of a use case's pipeline, and what they leave behind: called in either home's process, with its workspace."""
+"""Runs of a use case's pipeline, and what they leave behind: called with the workspace of either home."""
 
 from __future__ import annotations
 

@@ -7,26 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlplatform.stages import ORDER
-from tests.parity.home_process import HomeProcess
 from tests.support.bounded_runs import CEILING, MOMENTS, run_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
 # Whole pipelines on JVM Spark: many minutes each, on two cores. In every run two of them have the same ceiling in
 # test_databricks_pipelines, at one moment.
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def databricks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeProcess]:
-    with HomeProcess("databricks", tmp_path_factory.mktemp("databricks")) as home:
-        yield home
-
-
 @pytest.mark.parametrize("name", MOMENTS)
-def test_no_stage_of_a_reference_collects_more_than_the_ceiling(name: str, databricks: HomeProcess) -> None:
-    stages = databricks.call(run_bounded, name, MOMENTS[name][:1], CEILING)
+def test_no_stage_of_a_reference_collects_more_than_the_ceiling(name: str, databricks: DatabricksWorkspace) -> None:
+    stages = run_bounded(databricks, name, MOMENTS[name][:1], CEILING)
     assert {stage.stage for stage in stages} == {*ORDER, "backfill"}
     assert [stage for stage in stages if stage.failed] == []
     assert max(stage.collected[1] for stage in stages if stage.collected) <= CEILING

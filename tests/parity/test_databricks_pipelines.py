@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from tests.parity import pipeline_runs as runs
-from tests.parity.home_process import HomeProcess
+from tests.parity.local_process import LocalProcess
 from tests.support.bounded_runs import CEILING
 from tests.support.close_rows import difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import pyarrow as pa
+
+    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
 # Use case -> the times at which it runs, in order.
 PLANS = {
@@ -31,23 +36,25 @@ class Both:
 
     name: str
     last: str
-    local: HomeProcess
-    databricks: HomeProcess
+    local: LocalProcess
+    databricks: DatabricksWorkspace
     steps: dict[str, list[runs.Step]]
     scratch: Path
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
         """Call a function on both homes; return (local, Databricks)."""
-        return self.local.call(function, self.name, *arguments), self.databricks.call(function, self.name, *arguments)
+        return self.local.call(function, self.name, *arguments), function(self.databricks, self.name, *arguments)
+
+    @cached_property
+    def tables(self) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
+        """The business rows of every table after the runs: (local, Databricks)."""
+        return self.ask(runs.tables)
 
 
 @pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HomeProcess, HomeProcess]]:
-    with (
-        HomeProcess("local", tmp_path_factory.mktemp("local")) as local,
-        HomeProcess("databricks", tmp_path_factory.mktemp("databricks")) as databricks,
-    ):
-        yield local, databricks
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalProcess]:
+    with LocalProcess(tmp_path_factory.mktemp("local")) as process:
+        yield process
 
 
 # A quarter of an hour each: one in every run, the other every night.
@@ -56,13 +63,16 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HomeProces
     params=[name if name == "credit_risk" else pytest.param(name, marks=pytest.mark.slow) for name in PLANS],
 )
 def both(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, homes: tuple[HomeProcess, HomeProcess]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    local: LocalProcess,
+    databricks: DatabricksWorkspace,
 ) -> Both:
-    name, (local, databricks) = request.param, homes
+    name = request.param
     steps: dict[str, list[runs.Step]] = {"local": [], "databricks": []}
     for as_of in PLANS[name]:
         steps["local"].append(local.call(runs.run, name, as_of))
-        steps["databricks"].append(databricks.call(runs.run, name, as_of))
+        steps["databricks"].append(runs.run(databricks, name, as_of))
     return Both(name, PLANS[name][-1], local, databricks, steps, tmp_path_factory.mktemp(name))
 
 
@@ -80,7 +90,7 @@ def test_no_stage_collects_more_than_the_ceiling(both: Both) -> None:
 
 
 def test_every_table_holds_the_same_rows(both: Both) -> None:
-    local, databricks = both.ask(runs.tables)
+    local, databricks = both.tables
     assert sorted(databricks) == sorted(local)
     assert any(name.startswith("features_") for name in local)
     wrong = {name: difference(local[name], databricks[name]) for name in local}
@@ -105,8 +115,8 @@ def test_one_logged_model_predicts_the_same_on_both_sides(both: Both) -> None:
 
 
 def test_running_again_changes_nothing_on_databricks(both: Both) -> None:
-    before = both.databricks.call(runs.tables, both.name)
-    again = both.databricks.call(runs.run, both.name, both.last)
+    _, before = both.tables
+    again = runs.run(both.databricks, both.name, both.last)
     assert again.aliases == both.steps["databricks"][-1].aliases
-    after = both.databricks.call(runs.tables, both.name)
+    after = runs.tables(both.databricks, both.name)
     assert {name: difference(before[name], after[name]) for name in before} == dict.fromkeys(before)

@@ -11,9 +11,13 @@ import pytest
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName
+from mlplatform.workspace.databricks.spark_frames import check_unique_frame
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
+    from tests.standin.server import StandIn
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
@@ -116,3 +120,30 @@ def test_a_call_that_fails_once_is_asked_again_and_one_that_is_forbidden_is_an_e
         standin.faults.clear()
     assert (once.hits, forbidden.hits) == (1, 1)
     assert content(databricks, name) == [("a", at(1), 1.0)]
+
+
+def test_a_new_table_is_described_once(databricks: DatabricksWorkspace, standin: StandIn) -> None:
+    """Each look at its history is a query, each at its tags a call."""
+    standin.calls.clear()
+    info = databricks.tables.create(next(_names), SCHEMA, primary_keys=["k", "ts"], timeseries_column="ts")
+    assert (info.primary_keys, info.version, info.tags) == (("k", "ts"), 0, {})
+    assert len(standin.calls.filter("GET", "/entity-tag-assignments/tables/")) == 1
+
+
+def test_nulls_and_repeated_keys_of_a_frame_are_found_by_one_query(
+    databricks: DatabricksWorkspace, delta_spark: SparkSession
+) -> None:
+    scheduler = delta_spark.sparkContext._jsc.sc().dagScheduler()
+
+    def jobs_of(frame: DataFrame, message: str) -> int:
+        before = scheduler.numTotalJobs()
+        with pytest.raises(TableError, match=message):
+            check_unique_frame(frame, frame, ["k", "l"], "dev.tables.t")
+        return int(scheduler.numTotalJobs() - before)
+
+    twice = delta_spark.range(5).selectExpr("id % 3 AS k", "'x' AS l")
+    repeated = r"^2 key\(s\) of dev\.tables\.t occur .* \(2 row\(s\) too many\), as {'k': \d, 'l': 'x'}"
+    assert jobs_of(twice, repeated) == 1
+    null = delta_spark.range(5).selectExpr("nullif(id % 3, 0) AS k", "'x' AS l")
+    assert jobs_of(null, r"^Null in key column of dev\.tables\.t: k \(2 row\(s\)\)\.") == 1
+    check_unique_frame(*[delta_spark.range(5).selectExpr("id AS k", "'x' AS l")] * 2, ["k", "l"], "dev.tables.t")

@@ -42,11 +42,12 @@ def databricks_home(scratch: Path, spark: SparkSession) -> Iterator[Home]:
 
     Args:
         scratch: A folder for whatever is written.
-        spark: The session, from `spark.start_delta_session`; it stays.
+        spark: The session, from `spark.start_delta_session`; it stays, without the tables of a workspace before.
     """
     from mlplatform.workspace.databricks.connection import connect
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
+    _forget_tables(spark)
     with ExitStack() as cleanup:
         standin = cleanup.enter_context(StandIn(scratch, SparkTables(spark)))
         cleanup.enter_context(environment(standin))
@@ -71,3 +72,10 @@ def databricks_home(scratch: Path, spark: SparkSession) -> Iterator[Home]:
         with ws:
             yield Home(ws, standin)
         assert not standin.unexpected, f"The stand-in has no answer to {standin.unexpected}."
+
+
+def _forget_tables(spark: SparkSession) -> None:
+    """Drop what an earlier workspace left in the session: its keys, tags and models went with its stand-in."""
+    for (schema,) in spark.sql("SHOW SCHEMAS").collect():
+        if schema != "default":
+            spark.sql(f"DROP SCHEMA `{schema}` CASCADE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from tests.parity import requirements_check
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 CATALOGS = ("dev", "staging", "prod")
 _DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
@@ -96,19 +98,25 @@ class SparkTables:
 
     def describe(self, full_name: str) -> TableInfo | None:
         """Return a table or view by its three-level name, or None if there is none."""
-        quoted = _quoted(full_name)
-        if not self._spark.catalog.tableExists(quoted):
+        from pyspark.sql.types import StructType
+
+        # Of the session's catalog and of Delta's log themselves: `Catalog.getTable` and `DESCRIBE DETAIL` are queries,
+        # and this is asked for with every call about a table.
+        _, schema, name = full_name.split(".")
+        session, jvm = self._spark._jsparkSession, self._spark._jvm
+        catalog = session.sessionState().catalog()
+        place = jvm.org.apache.spark.sql.catalyst.TableIdentifier(name, jvm.scala.Option.apply(schema))
+        if not catalog.tableExists(place):
             return None
-        known = self._spark.catalog.getTable(quoted)
-        view = known.tableType == "VIEW"
+        known = catalog.getTableMetadata(place)
+        if known.tableType().name() == "VIEW":
+            comment = known.comment().get() if known.comment().isDefined() else ""
+            return TableInfo(_columns(self._spark.table(_quoted(full_name)).schema), comment, "VIEW")
+        metadata = jvm.org.apache.spark.sql.delta.DeltaLog.forTableWithSnapshot(session, place)._2().metadata()
+        properties = dict(jvm.scala.jdk.javaapi.CollectionConverters.asJava(metadata.configuration()))
+        columns = _columns(StructType.fromJson(json.loads(metadata.schema().json())))
         # A table that is made again has another id.
-        detail = None if view else self._spark.sql(f"DESCRIBE DETAIL {quoted}").select("id", "properties").collect()[0]
-        identity, properties = (detail["id"], detail["properties"]) if detail else ("", {})
-        columns = [
-            Column(column.name, column.dataType.simpleString(), column.nullable, column.metadata.get("comment") or "")
-            for column in self._spark.table(quoted).schema
-        ]
-        return TableInfo(columns, known.description or "", "VIEW" if view else "MANAGED", properties, identity)
+        return TableInfo(columns, metadata.description() or "", "MANAGED", properties, metadata.id())
 
     def list(self, catalog: str, schema: str) -> list[str]:
         """Return the bare names of the tables and views of a schema, sorted."""
@@ -120,6 +128,13 @@ class SparkTables:
     def schemas(self, catalog: str) -> list[str]:
         """Return the bare names of a catalog's schemas, sorted; all catalogs share them."""
         return sorted(row["namespace"] for row in self._spark.sql(f"SHOW SCHEMAS IN {_quoted(catalog)}").collect())
+
+
+def _columns(schema: StructType) -> list[Column]:
+    return [
+        Column(column.name, column.dataType.simpleString(), column.nullable, column.metadata.get("comment") or "")
+        for column in schema
+    ]
 
 
 def _quoted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Runs of a use case in which no stage may collect more than so many rows: called in either home's process."""
+"""Runs of a use case in which no stage may collect more than so many rows: called with the workspace of either home."""
 
 from __future__ import annotations
 

@@ -138,16 +138,25 @@ def check_unique_frame(frame: DataFrame | pa.Table, rows: DataFrame, keys: Seque
         check_unique(frame, keys, table)
         return
     columns = [F.col(quote(key)) for key in keys]
-    nulls = rows.agg(*(F.count_if(F.col(quote(key)).isNull()).alias(f"n{at}") for at, key in enumerate(keys))).collect()
-    raise_for_nulls({key: nulls[0][f"n{at}"] for at, key in enumerate(keys)}, table)
-    repeated = rows.groupBy(*columns).agg(F.count("*").alias(_COUNT)).where(F.col(_COUNT) > 1)
-    counts = repeated.agg(
-        F.count("*").alias("keys"),
-        F.sum(F.col(_COUNT) - 1).alias("surplus"),
-        *(F.first(column).alias(f"key{at}") for at, column in enumerate(columns)),
+    # One query: each would compute the rows anew.
+    repeated = F.col(_COUNT) > 1
+    counts = (
+        rows.groupBy(*columns)
+        .agg(F.count("*").alias(_COUNT))
+        .agg(
+            *(F.sum(F.when(column.isNull(), F.col(_COUNT))).alias(f"nulls{at}") for at, column in enumerate(columns)),
+            F.count_if(repeated).alias("keys"),
+            F.sum(F.when(repeated, F.col(_COUNT) - 1)).alias("surplus"),
+            *(
+                # Where no key is null, these are of the same row.
+                F.first(F.when(repeated, column), ignorenulls=True).alias(f"key{at}")
+                for at, column in enumerate(columns)
+            ),
+        )
     )
     # Through Arrow: it knows times that Python does not.
     counted = counts.toArrow()
+    raise_for_nulls({key: counted.column(f"nulls{at}")[0].as_py() or 0 for at, key in enumerate(keys)}, table)
     number, surplus = (counted.column(name)[0].as_py() for name in ("keys", "surplus"))
     if number:
         example = {key: readable(counted.column(f"key{at}")[0]) for at, key in enumerate(keys)}

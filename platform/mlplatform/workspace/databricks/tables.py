@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +94,12 @@ class DatabricksTables:
         keyed = table_metadata.normalised(keyed_schema(name, schema, primary_keys, timeseries_column))
         apart = timeseries_column if timeseries_column not in primary_keys else None
         table_metadata.create_table(self._unity, parsed, keyed, primary_keys, description, apart, properties)
-        info = self.describe(parsed)
+        info = self._info(parsed)
         if _lacks_key(info, keyed, primary_keys):
             table_metadata.add_primary_key(self._unity, parsed, primary_keys, timeseries_column)
-            info = self.describe(parsed)
+            info = self._info(parsed)
         check_same_declaration(info, keyed, primary_keys, timeseries_column)
-        return info
+        return self._described(info)
 
     def widen(
         self,
@@ -132,20 +133,7 @@ class DatabricksTables:
 
     def describe(self, name: ObjectName | str) -> TableInfo:
         """Return what is known about the table."""
-        schema = table_metadata.schema_of(self._unity, name)
-        declaration = table_metadata.declared(self._unity, name)
-        identity = table_metadata.identity(self._unity, name)
-        return TableInfo(
-            name=str(name),
-            version=table_metadata.newest_version(self._unity, name),
-            schema=schema,
-            primary_keys=declaration.primary_keys,
-            timeseries_column=declaration.timeseries_column,
-            description=declaration.description,
-            tags=table_metadata.tags(self._unity, name),
-            id=identity.id,
-            created_at=identity.created_at,
-        )
+        return self._described(self._info(name))
 
     def version(self, name: ObjectName | str) -> int:
         """Return the newest Delta version."""
@@ -319,7 +307,20 @@ class DatabricksTables:
         """Return what a write must know."""
         schema = table_metadata.schema_of(self._unity, name)
         declaration = table_metadata.declared(self._unity, name)
-        return TableInfo(str(name), -1, schema, declaration.primary_keys, declaration.timeseries_column)
+        return TableInfo(
+            str(name), -1, schema, declaration.primary_keys, declaration.timeseries_column, declaration.description
+        )
+
+    def _described(self, info: TableInfo) -> TableInfo:
+        """Return what a write need not know, too; each of it is a question to Delta or to Unity Catalog."""
+        identity = table_metadata.identity(self._unity, info.name)
+        return replace(
+            info,
+            version=table_metadata.newest_version(self._unity, info.name),
+            tags=table_metadata.tags(self._unity, info.name),
+            id=identity.id,
+            created_at=identity.created_at,
+        )
 
 
 def _lacks_key(info: TableInfo, declared: pa.Schema, primary_keys: Sequence[str]) -> bool:

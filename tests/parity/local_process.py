@@ -1,7 +1,7 @@
-"""A workspace of either home in a process of its own.
+"""A local workspace in a process of its own.
 
-Each needs the environment, MLflow's URIs and the Spark session of its process for itself: a session of Spark Connect,
-which the local workspace has, cannot live beside the classic one of JVM Spark, and what it sets stays set.
+It needs the environment, MLflow's URIs and the Spark session of its process for itself: a session of Spark Connect,
+which the local workspace has, cannot live beside the classic one of JVM Spark, which the tests' own process has.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,50 +20,22 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from mlplatform.protocols.workspace import Workspace
-    from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
 
 _START_SECONDS = 300
 _ANSWER_SECONDS = 1500
 
 
-@contextmanager
-def _databricks_workspace(scratch: Path) -> Iterator[DatabricksWorkspace]:
-    from tests.standin.home import databricks_home
-    from tests.standin.spark import start_delta_session
-
-    spark = start_delta_session(scratch / "spark")
-    try:
-        with databricks_home(scratch / "standin", spark) as home:
-            yield home.ws
-    finally:
-        spark.stop()
-
-
-def _local_workspace(scratch: Path) -> Workspace:
-    from mlplatform import open_workspace
-
-    return open_workspace("local", root=scratch / "local")
-
-
-_OPEN: dict[str, Callable[[Path], Any]] = {
-    "local": _local_workspace,
-    "databricks": _databricks_workspace,
-}
-
-
-class HomeProcess:
+class LocalProcess:
     """Runs functions beside a workspace, as a context manager. One at a time."""
 
-    def __init__(self, home: str, scratch: Path) -> None:
-        """Take the home, `local` or `databricks`, and a folder for the process's files and its log."""
-        self._home = home
-        self._log = scratch / "home.log"
+    def __init__(self, scratch: Path) -> None:
+        """Take a folder for the process's files and its log."""
+        self._log = scratch / "local.log"
         # Spawned, never forked: the parent may hold engines whose threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self._pipe, self._theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(home, self._theirs, scratch, self._log), name=f"{home} home", daemon=True
+            target=_serve, args=(self._theirs, scratch, self._log), name="local home", daemon=True
         )
 
     def __enter__(self) -> Self:
@@ -77,7 +48,7 @@ class HomeProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the process end: it stops Spark when nobody is left to ask."""
+        """Let the process end: it closes the workspace when nobody is left to ask."""
         self._pipe.close()
         self._process.join(timeout=30)
         if self._process.is_alive():
@@ -101,22 +72,24 @@ class HomeProcess:
         except (EOFError, ConnectionError) as error:
             raise RuntimeError(self._report("ended")) from error
         if kind == "error":
-            raise RuntimeError(f"In the {self._home} home's process:\n{value}")
+            raise RuntimeError(f"In the local home's process:\n{value}")
         return value
 
     def _report(self, what: str) -> str:
         tail = self._log.read_text(encoding="utf-8", errors="replace")[-4000:] if self._log.exists() else ""
-        return f"The {self._home} home's process {what}\nThe end of its log:\n{tail}"
+        return f"The local home's process {what}\nThe end of its log:\n{tail}"
 
 
-def _serve(home: str, pipe: Connection, scratch: Path, log: Path) -> None:
+def _serve(pipe: Connection, scratch: Path, log: Path) -> None:
     """Answer until the other side closes the pipe."""
     _write_to(log)
     os.environ["TZ"] = "UTC"
     time.tzset()
     os.chdir(scratch)
     try:
-        with _OPEN[home](scratch) as ws:
+        from mlplatform import open_workspace
+
+        with open_workspace("local", root=scratch / "local") as ws:
             pipe.send(("value", None))
             while True:
                 function, arguments = pipe.recv()
