@@ -123,6 +123,11 @@ def test_a_version_that_became_champion_again_under_its_number_is_that_one():
     assert promotion.is_of(version(WALL + timedelta(days=1)), again)
 
 
+def test_a_rollback_cuts_the_line_off_behind_the_version_that_it_goes_back_to():
+    assert decision_log.line_of_champions(LINE) == [1, 3]
+    assert decision_log.line_of_champions([*LINE, event(2, "2020-09-01", "rollback")]) == [1, 3, 2]
+
+
 def begun_anew(as_of: str) -> GateEvent:
     return event(0, as_of, "registry", decision_log.BEGUN_ANEW, outcome=decision_log.BEGUN_ANEW, champion_version=3)
 
