@@ -46,7 +46,7 @@ def command(use_cases: Path, home: Path, *stages: str) -> list[str | Path]:
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopping_leaves_no_process_behind(use_cases: Path, tmp_path: Path, sent: signal.Signals) -> None:
-    arguments = ["-m", "mlplatform.cli", *command(use_cases, tmp_path / "home")]
+    arguments = ["-m", "mlplatform.cli", *command(use_cases, tmp_path / "home", "ingest", "refine", "features")]
     with held(arguments, PROJECT, tmp_path) as run:
         assert run.children, "the engine is not there"
         run.process.send_signal(sent)
@@ -62,7 +62,8 @@ def test_stopping_leaves_no_process_behind(use_cases: Path, tmp_path: Path, sent
 
 def test_a_terminal_that_is_closed_stops_a_run(use_cases: Path, tmp_path: Path) -> None:
     code = DRIVER.format(hold=HOLD, place=PLACES["while the engine is connected"])
-    with held(["-c", code, *command(use_cases, tmp_path / "home")], PROJECT, tmp_path, terminal=True) as run:
+    words = command(use_cases, tmp_path / "home", "ingest", "refine")
+    with held(["-c", code, *words], PROJECT, tmp_path, terminal=True) as run:
         assert run.children, "the engine is not there"
         assert run.terminal is not None
         run.terminal()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NS = Namespace("dev", NAME)
 START, END, EVERY = "2020-08-01", "2020-12-01", "month"
 MOMENTS = list(steps(parse_as_of(START), parse_as_of(END), EVERY))
-"""Labels come a month later, a week of grace beside: known at the end are those of before 2020-10-25."""
+"""Labels come a month later, a week of grace beside: known at the end are those of before 2020-10-24."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def judge(ws: LocalWorkspace, tiny: TinyFolder) -> pd.DataFrame:
         for region, at in zip(rows.region, rows["at"], strict=True)
     ]
     rows["region_cancellations"] = np.where(np.array(days) > 0, days, np.nan)
-    settled = pd.Timestamp("2020-10-25", tz="UTC")
+    settled = pd.Timestamp("2020-10-24", tz="UTC")
     since = promoted(ws)
     found = []
     for window, (start, end) in enumerate(pairwise(MOMENTS)):
