@@ -161,8 +161,7 @@ def test_an_alias_is_set_or_it_is_not_and_the_record_says_so(bench, kind):
     [
         _slow("500", 0, BEFORE_PROMOTION, []),
         ("drop_after", 0, BEFORE_PROMOTION, [("decided", "promoted", 2)]),
-        # Of an event that is missing after the promotion the process that dies below is told, too.
-        _slow("500", 1, PROMOTED, [("decided", "promoted", 2)]),
+        ("500", 1, PROMOTED, [("decided", "promoted", 2)]),
         _slow("drop_after", 1, PROMOTED, [("decided", "promoted", 2), ("applied", "promoted", 2)]),
     ],
 )
