@@ -319,7 +319,8 @@ def test_a_model_is_registered_with_its_tags_or_is_no_challenger(bench, kind):
         _slow("500", "POST", "/mlflow/runs/create$", ""),
         _slow("500", "PUT", "/fs/files/Models/", ""),
         _slow("drop_before", "POST", f"{VERSION}finalize$", ""),
-        ("drop_after", "POST", f"{VERSION}finalize$", ""),
+        # A version that is there although nobody said so is left by the test above, too.
+        _slow("drop_after", "POST", f"{VERSION}finalize$", ""),
         ("403", "POST", f"{VERSION}set-tag$", "training_key"),
         _slow("500", "POST", ALIAS, CHALLENGER),
         ("drop_after", "POST", ALIAS, CHALLENGER),
@@ -368,10 +369,10 @@ def test_nothing_is_predicted_when_the_model_cannot_be_read(bench, monkeypatch):
     finish(bench, "score")
 
 
+# In every run test_databricks_exactly_once dies at the same places in an append, and a stage in a promotion, above.
 @AT_SCORE
-@pytest.mark.parametrize(
-    "place", [_slow("begun, not appended"), "appended, not committed", _slow("committed, not recorded")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["begun, not appended", "appended, not committed", "committed, not recorded"])
 def test_a_process_that_dies_in_an_append_of_predictions(bench, monkeypatch, place):
     with monkeypatch.context() as patch:
         leave_nothing_when_killed(patch)

@@ -114,6 +114,8 @@ def test_one_logged_model_predicts_the_same_on_both_sides(both: Both) -> None:
     assert np.unique(ours).size > 100  # they do tell rows apart
 
 
+# In every run the stages of test_databricks_faults are run again after their writes took effect.
+@pytest.mark.slow
 def test_running_again_changes_nothing_on_databricks(both: Both) -> None:
     _, before = both.tables
     again = runs.run(both.databricks, both.name, both.last)

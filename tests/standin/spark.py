@@ -44,7 +44,13 @@ def start_delta_session(scratch: Path, more: Mapping[str, str] | None = None) ->
         # As few tasks a commit as can be: Delta's default is 50 for the log alone.
         "spark.databricks.delta.snapshotPartitions": "1",
         # It lives long: code that is compiled well pays, in the processor time of appends and merges after some fifty.
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC",
+        # Without Hadoop's native library each file that is made is a `chmod` of its own: with VFORK, of one process.
+        "spark.driver.extraJavaOptions": (
+            "-Duser.timezone=UTC -XX:+UseSerialGC -Djdk.lang.Process.launchMechanism=VFORK"
+        ),
+        # Its commits are safe among the threads of one process, which is all that there is; the default's are among
+        # processes, and start a `readlink` for each.
+        "spark.delta.logStore.file.impl": "io.delta.storage.LocalLogStore",
         # As on Databricks: Spark 4 and serverless compute speak ANSI SQL.
         "spark.sql.ansi.enabled": "true",
     }

@@ -82,8 +82,8 @@ class DatabricksTables:
         timeseries_column: str | None = None,
         description: str = "",
         properties: Mapping[str, str] | None = None,
-    ) -> TableInfo:
-        """Create an empty table and its schema, or return the existing one if it was declared in the same way.
+    ) -> None:
+        """Create an empty table and its schema, or do nothing where one exists that was declared in the same way.
 
         A crash between the table and its key leaves a table without; creating it again adds the key.
 
@@ -99,7 +99,6 @@ class DatabricksTables:
             table_metadata.add_primary_key(self._unity, parsed, primary_keys, timeseries_column)
             info = self._info(parsed)
         check_same_declaration(info, keyed, primary_keys, timeseries_column)
-        return self._described(info)
 
     def widen(
         self,
@@ -133,7 +132,15 @@ class DatabricksTables:
 
     def describe(self, name: ObjectName | str) -> TableInfo:
         """Return what is known about the table."""
-        return self._described(self._info(name))
+        info = self._info(name)
+        identity = table_metadata.identity(self._unity, name)
+        return replace(
+            info,
+            version=table_metadata.newest_version(self._unity, name),
+            tags=table_metadata.tags(self._unity, name),
+            id=identity.id,
+            created_at=identity.created_at,
+        )
 
     def version(self, name: ObjectName | str) -> int:
         """Return the newest Delta version."""
@@ -309,17 +316,6 @@ class DatabricksTables:
         declaration = table_metadata.declared(self._unity, name)
         return TableInfo(
             str(name), -1, schema, declaration.primary_keys, declaration.timeseries_column, declaration.description
-        )
-
-    def _described(self, info: TableInfo) -> TableInfo:
-        """Return what a write need not know, too; each of it is a question to Delta or to Unity Catalog."""
-        identity = table_metadata.identity(self._unity, info.name)
-        return replace(
-            info,
-            version=table_metadata.newest_version(self._unity, info.name),
-            tags=table_metadata.tags(self._unity, info.name),
-            id=identity.id,
-            created_at=identity.created_at,
         )
 
 

@@ -32,8 +32,10 @@ def create(
     keys = [primary_keys] if isinstance(primary_keys, str) else list(primary_keys or ())
     declared = _declared(name, rows, schema)
     _check(name, keys, timeseries_column, declared)
+    columns = declared.names
     if tables.exists(name):
         existing = tables.describe(name)
+        columns = existing.schema.names
         _compare(existing, keys, timeseries_column, declared)
     else:
         if rows is not None:
@@ -49,7 +51,7 @@ def create(
         for key, value in (tags or {}).items():
             tables.set_tag(name, key, str(value))
     if rows is not None and rows.any():
-        write(tables, name, rows, "merge")
+        _merge(tables, name, rows, timeseries_column, columns)
     return tables.describe(name)
 
 
@@ -58,14 +60,20 @@ def write(tables: Tables, name: ObjectName | str, rows: Rows, mode: str) -> None
     if mode != "merge":
         raise FeatureStoreError(f"write_table has no mode {mode!r}.", hint="Use 'merge', the only one.")
     info = tables.describe(name)
-    if info.timeseries_column:
-        missing = [column for column in info.schema.names if column not in rows.schema.names]
+    _merge(tables, name, rows, info.timeseries_column, info.schema.names)
+
+
+def _merge(
+    tables: Tables, name: ObjectName | str, rows: Rows, timeseries_column: str | None, columns: Sequence[str]
+) -> None:
+    if timeseries_column:
+        missing = [column for column in columns if column not in rows.schema.names]
         if missing:
             raise FeatureStoreError(
                 f"The frame for the timeseries table {name} lacks the column(s) {', '.join(missing)}.",
                 hint="A row of a timeseries table is one whole observation: write all columns, null where unknown.",
             )
-    if set(rows.schema.names) - set(info.schema.names) or rows.any():
+    if set(rows.schema.names) - set(columns) or rows.any():
         tables.merge(name, rows.frame)
 
 
