@@ -258,12 +258,10 @@ def test_predictions_of_a_version_whose_number_another_model_has_are_not_made_by
 
 
 @pytest.mark.usefixtures("own_engine")
-def test_a_new_engine_now_and_then_changes_nothing(tmp_path, tiny, begun, replayed, monkeypatch):
+def test_a_new_engine_now_and_then_changes_nothing(tmp_path, tiny, replayed, monkeypatch):
     monkeypatch.setattr(simulation, "STEPS_AN_ENGINE", 1)
     engines = set()
-    # Each step takes an engine; there is something to compute in the last of them.
-    root = clone(begun, tmp_path / "home")
-    with LocalWorkspace.open(root=root) as ws, LocalWorkspace.open(root=replayed) as kept:
+    with LocalWorkspace.open(root=tmp_path / "home") as ws, LocalWorkspace.open(root=replayed) as kept:
         start = SailServer.__init__
 
         def counted(self: SailServer, *arguments: Any) -> None:

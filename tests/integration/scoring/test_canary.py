@@ -24,6 +24,7 @@ from mlplatform.scoring.details import ScoreDetails
 from mlplatform.scoring.predictions import Predictor
 from mlplatform.stages import gate_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.crossed import every
 from tests.support.state import business_state, differences, table_rows
 from tests.support.tiny_gate import MODEL, NAMESPACE
 from tests.support.tiny_runs import clone, open_tiny, run_tiny
@@ -139,7 +140,7 @@ def test_run_again_nothing_is_begun_or_scored_twice(ws, tiny):
     assert acted_on_once(ws, SECOND)
 
 
-@pytest.mark.parametrize("place", ["before the champion", "after the champion"])
+@pytest.mark.parametrize("place", every(2, ["before the champion", "after the champion"]))
 def test_a_scoring_that_is_killed_is_completed_with_the_same_decisions(at_third, tiny, monkeypatch, place):
     ws = at_third
     predict = Predictor.predict
@@ -274,6 +275,8 @@ def test_one_that_the_gate_refuses_for_more_than_its_gain_decides_for_nobody(at_
     assert scoring(ws, THIRD).canary is None
 
 
+# Who was canary at which time is asked in every run in tests/contract/test_canaries.py.
+@pytest.mark.slow
 def test_a_time_of_the_past_has_the_canary_that_it_had(ws, tiny):
     """Scored for the first time after version 2 became champion: as of then it was a canary."""
     run_tiny(ws, tiny.folder, FOURTH, COMPUTE)
