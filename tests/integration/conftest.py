@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mlplatform.reporting import svg
+from tests.support import pictures
 from tests.support.homes import Homes, build_homes
 from tests.support.once import made_once
 from tests.support.tiny_gate import build_bases
@@ -18,6 +20,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlplatform.workspace.local.workspace import LocalWorkspace
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_pictures() -> Iterator[None]:
+    """Leave pictures out of pages, but for the tests that take `rendered`."""
+    with pytest.MonkeyPatch.context() as patch:
+        pictures.leave_out(patch)
+        yield
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pages of this test hold their pictures, as outside of tests."""
+    monkeypatch.setattr(svg, "draw", pictures.render)
 
 
 @pytest.fixture(scope="session")

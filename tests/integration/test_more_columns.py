@@ -16,6 +16,7 @@ from mlplatform.as_of import parse_as_of
 from mlplatform.errors import BreakingChangeError, TableError
 from mlplatform.pipeline import Pipeline
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.crossed import crossed
 from tests.support.state import table_rows
 from tests.support.tiny_runs import clone
 from tests.support.tiny_use_case import (
@@ -354,20 +355,23 @@ def test_a_backfill_keeps_what_is_no_longer_declared(ws, tiny):
     assert rows(ws).equals(before)
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize(
-    ("feature", "message", "way_out"),
-    [
-        (Required, r"new column half \(double\) is declared not null", "Declare it nullable"),
-        (Narrow, "column region_cancellations is declared int, and is bigint in the table", "another name"),
-        (
-            ByName,
-            "keys of a table do not change.*declared: keys area, known_at.*the table: keys region",
-            "its own",
-        ),
-    ],
+    ("edit", "dry_run"),
+    crossed(
+        [
+            (Required, r"new column half \(double\) is declared not null", "Declare it nullable"),
+            (Narrow, "column region_cancellations is declared int, and is bigint in the table", "another name"),
+            (
+                ByName,
+                "keys of a table do not change.*declared: keys area, known_at.*the table: keys region",
+                "its own",
+            ),
+        ],
+        [True, False],
+    ),
 )
-def test_what_is_no_wider_is_refused_with_both_sides_and_a_way_out(ws, tiny, feature, message, way_out, dry_run):
+def test_what_is_no_wider_is_refused_with_both_sides_and_a_way_out(ws, tiny, edit, dry_run):
+    feature, message, way_out = edit
     before = ws.tables.describe("dev.tiny.features_region")
     for act in (
         lambda: run(ws, tiny, NOW, "features", feature=feature),

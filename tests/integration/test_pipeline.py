@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from dataclasses import replace
@@ -88,7 +89,9 @@ def open_at(tmp_path: Path, bases: dict[str, Path]) -> Iterator[Any]:
         shutil.rmtree(ws.root)
 
 
+@functools.cache
 def state_of(root: Path) -> dict[str, Any]:
+    """Return the state of one of the bases, which nobody writes to."""
     with LocalWorkspace.open(root=root) as ws:
         return business_state(ws, namespace(ws))
 
@@ -147,11 +150,14 @@ def test_naming_every_stage_again_leaves_the_same_state(open_at, bases, tiny):
 
 @pytest.mark.parametrize(
     ("where", "base"),
-    [
-        ("between bronze's quarantine and bronze", "empty"),
-        ("between the quarantine and silver", "empty"),
-        ("between silver and gold", "empty"),
-    ],
+    every(
+        2,
+        [
+            ("between bronze's quarantine and bronze", "empty"),
+            ("between the quarantine and silver", "empty"),
+            ("between silver and gold", "empty"),
+        ],
+    ),
 )
 def test_killed_while_refining_a_run_again_completes_it(tmp_path, bases, tiny, where, base):
     root = clone(bases[base], tmp_path / "killed")
@@ -163,15 +169,16 @@ def test_killed_while_refining_a_run_again_completes_it(tmp_path, bases, tiny, w
 
 @pytest.mark.parametrize(
     ("where", "base"),
-    # Kills at any moment are those of tests/endurance.
+    # Kills at any moment are those of tests/endurance. Within a promotion each step is looked at below, and after the
+    # predictions in the next test.
     every(
-        2,
+        3,
         [
             ("between registering the model and tagging it", "prepared"),
             ("between tagging the model and its alias", "prepared"),
             ("between the decision and the champion's alias", "trained"),
-            ("between the predictions and the record of scoring", "trained"),
             ("between the drift metrics and the rest", "trained"),
+            ("between the predictions and the record of scoring", "trained"),
             ("between the performance metrics and the alerts", "trained"),
         ],
     ),
@@ -198,7 +205,7 @@ def test_what_lands_after_a_scoring_that_was_killed_is_scored_by_the_next_scorin
     )
     with LocalWorkspace.open(root=root) as ws:
         for as_of in (FIRST, "2020-09-01"):
-            run_tiny(ws, own.folder, as_of)
+            run_tiny(ws, own.folder, as_of, [*PREPARE, "score"])
         due = ws.tables.to_arrow(
             namespace(ws).gold("spine"), at_most=10**6, filters=[("signed_up_at", ">", first_of("2020-07"))]
         )

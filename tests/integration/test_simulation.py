@@ -48,6 +48,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
 
 
 @pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> Path:
+    """A closed workspace in which the last step has not come yet."""
+    root = tmp_path_factory.mktemp("begun") / "home"
+    with LocalWorkspace.open(root=root) as ws:
+        replay(ws, tiny, (NONE, FIRST))
+    return root
+
+
+@pytest.fixture(scope="module")
 def replayed(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> Path:
     root = tmp_path_factory.mktemp("replayed") / "home"
     with LocalWorkspace.open(root=root) as ws:
@@ -265,12 +274,14 @@ def test_a_new_engine_now_and_then_changes_nothing(tmp_path, tiny, replayed, mon
         assert differences(business_state(ws, NS), business_state(kept, NS)) == {}
 
 
-def test_a_retraining_that_was_killed_on_the_way_is_recorded_with_its_reasons(tmp_path, tiny, replayed, monkeypatch):
+def test_a_retraining_that_was_killed_on_the_way_is_recorded_with_its_reasons(
+    tmp_path, tiny, begun, replayed, monkeypatch
+):
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    with LocalWorkspace.open(root=tmp_path / "home") as ws, LocalWorkspace.open(root=replayed) as kept:
-        replay(ws, tiny, (NONE, FIRST))
+    root = clone(begun, tmp_path / "home")
+    with LocalWorkspace.open(root=root) as ws, LocalWorkspace.open(root=replayed) as kept:
         with monkeypatch.context() as patch:
             # The challenger is trained, and on record; nobody has decided about it.
             patch.setattr(Gate, "run", killed)

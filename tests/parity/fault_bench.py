@@ -146,7 +146,7 @@ class Bench:
 
     def told(self) -> list[tuple[str, str, int]]:
         """Return event, outcome and version of each event of the gate about the second version."""
-        rows = promotion.events(self.open(), NAMESPACE)
+        rows = decision_log.events(self.open(), NAMESPACE)
         return [(row.event, row.outcome, row.challenger_version) for row in rows][2:]
 
     def last_run(self, stage: str) -> dict[str, Any]:

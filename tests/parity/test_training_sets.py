@@ -1,6 +1,6 @@
 """Random training sets: our rows, columns and types are the judge's.
 
-`MLPLATFORM_PARITY_SCENARIOS` says how many (200 unless told), `MLPLATFORM_PARITY_FIRST_SEED` where to begin. A scenario
+`MLPLATFORM_PARITY_SCENARIOS` says how many (70 unless told), `MLPLATFORM_PARITY_FIRST_SEED` where to begin. A scenario
 that differs is left as a case file in `MLPLATFORM_PARITY_FINDINGS`, if that names a folder.
 """
 

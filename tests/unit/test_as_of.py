@@ -7,7 +7,7 @@ import contextlib
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlplatform.as_of import EVERY, MOST_STEPS, Duration, _how_many, parse_as_of, plausible, steps
@@ -209,6 +209,7 @@ def test_more_steps_than_anybody_takes_are_refused_with_their_number_and_at_once
     assert "one part after the other" in caught.value.hint
 
 
+@settings(max_examples=30)
 @given(MOMENTS, st.integers(0, 3000), st.sampled_from([*EVERY, "6 months", "10 days", "36 hours", "90 minutes"]))
 def test_the_number_of_steps_is_known_before_they_are_taken(start, days, every):
     end = start + timedelta(days=days)

@@ -12,6 +12,7 @@ import pytest
 
 from mlplatform import stopping
 from mlplatform.workspace.local import duck
+from tests.support.crossed import crossed, every
 
 # Each is run as the body of a command; `interrupt` sends the signal to this very process, so that it comes right there.
 PLACES = {
@@ -142,7 +143,7 @@ def run(body: str, sent: str = "SIGINT") -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", every(3, PLACES))
 def test_a_ctrl_c_is_never_swallowed(place: str) -> None:
     done = run(PLACES[place])
     assert done.returncode == 130, done.stderr
@@ -152,8 +153,10 @@ def test_a_ctrl_c_is_never_swallowed(place: str) -> None:
     assert "went on" not in done.stderr
 
 
-@pytest.mark.parametrize("place", ["in plain code", "where an error is made of it", "in the destructor of an object"])
-@pytest.mark.parametrize("sent", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    ("place", "sent"),
+    crossed(["in plain code", "where an error is made of it", "in the destructor of an object"], ["SIGTERM", "SIGHUP"]),
+)
 def test_nor_is_a_termination_or_a_hang_up(place: str, sent: str) -> None:
     done = run(PLACES[place], sent)
     assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr

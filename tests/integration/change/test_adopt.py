@@ -130,10 +130,28 @@ def test_a_table_of_other_keys_and_types_is_refused_with_all_differences(ws: Loc
     assert not ws.tables.exists(NEW.features("region"))
 
 
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory, base: Path, tiny: TinyFolder) -> dict[str, Path]:
+    """Closed workspaces: with the adopted features, and with a champion of our own on them."""
+    folder = tmp_path_factory.mktemp("bases")
+    with LocalWorkspace.open(root=clone(base, folder / "champion"), prefix="new_") as ws:
+        at(ws, tiny).adopt_table(str(OLD.features("region")))
+        clone(ws.root, folder / "features")
+        at(ws, tiny).run(["train", "gate"])
+        assert ws.registry.aliases(NEW.model) == {"champion": 1}
+    return {name: folder / name for name in ("features", "champion")}
+
+
 @pytest.fixture
-def with_features(ws: LocalWorkspace, tiny: TinyFolder) -> LocalWorkspace:
-    at(ws, tiny).adopt_table(str(OLD.features("region")))
-    return ws
+def with_features(tmp_path: Path, bases: dict[str, Path]) -> Iterator[LocalWorkspace]:
+    with LocalWorkspace.open(root=clone(bases["features"], tmp_path / "ws"), prefix="new_") as opened:
+        yield opened
+
+
+@pytest.fixture
+def with_champion(tmp_path: Path, bases: dict[str, Path]) -> Iterator[LocalWorkspace]:
+    with LocalWorkspace.open(root=clone(bases["champion"], tmp_path / "ws"), prefix="new_") as opened:
+        yield opened
 
 
 def test_an_adopted_model_becomes_the_first_champion_on_record(with_features: LocalWorkspace, tiny: TinyFolder) -> None:
@@ -157,18 +175,15 @@ def test_adopting_a_model_again_changes_nothing(with_features: LocalWorkspace, t
     assert len(decision_log.events(ws, NEW)) == 2
 
 
-def test_beside_a_champion_it_becomes_challenger(with_features: LocalWorkspace, tiny: TinyFolder) -> None:
-    ws = with_features
-    at(ws, tiny).run(["train", "gate"])
-    assert ws.registry.aliases(NEW.model) == {"champion": 1}
+def test_beside_a_champion_it_becomes_challenger(with_champion: LocalWorkspace, tiny: TinyFolder) -> None:
+    ws = with_champion
     assert at(ws, tiny).adopt_model(SOURCE).details.role == "challenger"
     assert ws.registry.aliases(NEW.model) == {"champion": 1, "challenger": 2}
 
 
-def test_where_a_champion_is_lost_it_becomes_challenger(with_features: LocalWorkspace, tiny: TinyFolder) -> None:
+def test_where_a_champion_is_lost_it_becomes_challenger(with_champion: LocalWorkspace, tiny: TinyFolder) -> None:
     """A champion that is gone is not "no champion": who follows it is decided by hand, or the models begin anew."""
-    ws = with_features
-    at(ws, tiny).run(["train", "gate"])
+    ws = with_champion
     ws.registry.delete_alias(NEW.model, "champion")
     assert at(ws, tiny).adopt_model(SOURCE).details.role == "challenger"
     at(ws, tiny).begin_anew(reason="it was deleted")

@@ -32,6 +32,19 @@ FEATURES = "features.py"
 REASON = "it was too close to the mean"
 
 
+@pytest.fixture(scope="module")
+def second(base: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """A closed workspace whose second champion reads features of its own; its use case; what these are called."""
+    folder = tmp_path_factory.mktemp("second")
+    use_cases = write_use_case(folder / "use_cases", data, prior(400.0))
+    with LocalWorkspace.open(root=clone(base, folder / "ws")) as ws:
+        version = pipeline(ws, use_cases).apply(reason=REASON).versions["features_region"]
+        use = pipeline(ws, use_cases)
+        use.run(["train"])
+        assert use.gate(override="asked for").details.outcome == "promoted"
+    return folder / "ws", use_cases, version
+
+
 @pytest.fixture
 def ws(base: Path, tmp_path: Path) -> Iterator[LocalWorkspace]:
     with LocalWorkspace.open(root=clone(base, tmp_path / "ws")) as opened:
@@ -52,6 +65,23 @@ def rows_of(ws: LocalWorkspace, table: str) -> pd.DataFrame:
     return ws.tables.to_arrow(name, at_most=10**6).to_pandas().sort_values(keys, ignore_index=True)
 
 
+def test_what_the_previous_champion_reads_is_kept_and_follows_new_data(
+    second: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    root, use_cases, version = second
+    names = ("features_region", version)
+    with LocalWorkspace.open(root=clone(root, tmp_path / "ws")) as ws:
+        kept = {item.name: item.read_by for item in pipeline(ws, use_cases).plan().kept}
+        assert kept["features_region"] == "v1 @previous_champion"
+        before = [len(rows_of(ws, name)) for name in names]
+        run_edited(ws, use_cases, LATER, ["ingest", "refine", "features"])
+        after = [rows_of(ws, name) for name in names]
+        assert before[0] == before[1] < len(after[0]) == len(after[1])
+        assert after[0]["region_rate"].tolist() != after[1]["region_rate"].tolist()
+
+
+# Two edits after each other; of one the test above says the same in every run.
+@pytest.mark.slow
 def test_two_generations_are_kept_at_once_and_each_follows_new_data(
     ws: LocalWorkspace, tmp_path: Path, data: Path
 ) -> None:
@@ -118,14 +148,16 @@ def unknown_lineage(*_: Any) -> Any:
     raise FeatureStoreError("The model's files are gone.")
 
 
+@pytest.fixture
+def with_second(second: tuple[Path, Path, str], tmp_path: Path) -> Iterator[LocalWorkspace]:
+    with LocalWorkspace.open(root=clone(second[0], tmp_path / "ws")) as opened:
+        yield opened
+
+
 def test_a_table_that_no_model_reads_any_more_is_dropped_after_a_time(
-    ws: LocalWorkspace, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    with_second: LocalWorkspace, second: tuple[Path, Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_cases = write_use_case(tmp_path / "use_cases", data, prior(400.0))
-    version = pipeline(ws, use_cases).apply(reason=REASON).versions["features_region"]
-    use = pipeline(ws, use_cases)
-    use.run(["train"])
-    use.gate(override="asked for")
+    ws, (_, use_cases, version) = with_second, second
     much_later = utc_now() + timedelta(days=100)
     monkeypatch.setattr(maintenance, "utc_now", lambda: much_later)
     # The previous champion still reads it.

@@ -72,7 +72,16 @@ def call(capsys: pytest.CaptureFixture[str], root: Path, tiny: TinyFolder, *word
     return int(ended.value.code or 0), out, err
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+# Tables of the silver and gold layers that are damaged so are what doctor and repair are asked about in every run.
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(damage, marks=pytest.mark.slow)
+        if damage.startswith(("tiny/silver_signups", "tiny/gold_predictions"))
+        else damage
+        for damage in DAMAGES
+    ],
+)
 def test_every_command_ends_in_one_message_with_the_way_out(capsys, root, tiny, damage):
     DAMAGES[damage](root / "tables" / "dev")
     table = damage.partition(":")[0].replace("/", ".")

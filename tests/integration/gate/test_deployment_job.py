@@ -13,6 +13,7 @@ from mlplatform.errors import NotPromotedError, PlatformError, StageError
 from mlplatform.gate import decision_log
 from mlplatform.naming import CHALLENGER, CHAMPION
 from mlplatform.pipeline import Pipeline
+from tests.support.crossed import crossed
 from tests.support.job_task import run_task
 from tests.support.tiny_gate import FIRST, MODEL, NAMESPACE, SECOND, told
 from tests.support.tiny_runs import open_tiny
@@ -71,7 +72,11 @@ def test_a_version_that_the_gate_rejects_is_not_promoted_whoever_approves(gate_a
     assert CHAMPION not in ws.registry.aliases(MODEL)
 
 
-@pytest.mark.parametrize("off_main_thread", [False, True], ids=["main thread", "another thread"])
+# On the main thread the other tests call them.
+@pytest.mark.parametrize(
+    "off_main_thread",
+    [pytest.param(False, marks=pytest.mark.slow, id="main thread"), pytest.param(True, id="another thread")],
+)
 def test_as_tasks_a_refusal_is_raised_and_what_was_left_undecided_returns(gate_at, tmp_path, off_main_thread):
     """As the runner of jobs calls them, on the thread that it has."""
     limits = {"floor": 0.999, "approval": "manual"}
@@ -101,18 +106,21 @@ def test_the_labels_known_at_the_training_decide(gate_at, wide):
 
 
 @pytest.mark.parametrize(
-    ("model", "prefix"),
-    [
-        ("prod.tiny.model", ""),
-        ("dev.dev_jo_tiny.dev_jo_model", ""),
-        ("dev.tiny.model", "dev_jo_"),
-        ("dev.tiny.champion", ""),
-        ("dev.unknown.model", ""),
-        ("tiny.model", ""),
-    ],
+    ("of", "name"),
+    crossed(
+        [
+            ("prod.tiny.model", ""),
+            ("dev.dev_jo_tiny.dev_jo_model", ""),
+            ("dev.tiny.model", "dev_jo_"),
+            ("dev.tiny.champion", ""),
+            ("dev.unknown.model", ""),
+            ("tiny.model", ""),
+        ],
+        ["evaluate", "approval", "deploy"],
+    ),
 )
-@pytest.mark.parametrize("name", ["evaluate", "approval", "deploy"])
-def test_a_model_of_elsewhere_is_wrong_use(gate_at, by_hand, name, model, prefix):
+def test_a_model_of_elsewhere_is_wrong_use(gate_at, by_hand, name, of):
+    model, prefix = of
     ws = gate_at("trained")
     assert code(task(ws, by_hand, name, model=model, prefix=prefix)) == 2
     assert told(ws) == []

@@ -16,7 +16,7 @@ from mlplatform.errors import FeatureStoreError, PlatformError, RegistryError, T
 from mlplatform.gate import decision_log
 from mlplatform.naming import CHALLENGER, CHAMPION, PREVIOUS_CHAMPION
 from mlplatform.pipeline import Pipeline
-from tests.support.crossed import crossed
+from tests.support.crossed import crossed, every
 from tests.support.tiny_gate import MODEL, NAMESPACE, SECOND, context, put, told
 from tests.support.tiny_runs import open_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
@@ -84,13 +84,15 @@ def test_what_the_registry_calls_not_found_alone_means_no_champion(gate_at, wide
     def fail(*arguments: Any) -> Any:
         raise http_error("PERMISSION_DENIED", "403 Forbidden")
 
+    # What the registry answered is remembered until somebody writes to it.
+    ws.registry.set_tags(MODEL, 2, {"seen": "yes"})
     monkeypatch.setattr(client, "get_registered_model", fail)
     with pytest.raises(RegistryError, match="403"):
         put(ws, wide, dry_run=True)
 
 
 @pytest.mark.parametrize(
-    "error", [FeatureStoreError("lookup failed"), TimeoutError("late"), MemoryError("out of memory")]
+    "error", every(3, [FeatureStoreError("lookup failed"), TimeoutError("late"), MemoryError("out of memory")])
 )
 def test_features_that_cannot_be_looked_up_reject_and_the_pipeline_fails_and_tries_again(
     gate_at, wide, monkeypatch, error
@@ -136,15 +138,18 @@ def with_predictions(value: float, version: int) -> Any:
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [
-        (with_predictions(float("nan"), 2), "1 of challenger"),
-        (with_predictions(float("inf"), 2), "1 of challenger"),
-        (with_predictions(float("nan"), 1), "1 of champion"),
-        (lambda table, named: table.slice(1), "rows of other keys"),
-        (lambda table, named: table.slice(0, 0), "gave 0 rows"),
-        (lambda table, named: pa.concat_tables([table, table.slice(0, 1)]), "rows of other keys"),
-        (lambda table, named: table.drop_columns(["prediction"]), "prediction"),
-    ],
+    every(
+        2,
+        [
+            (with_predictions(float("nan"), 2), "1 of challenger"),
+            (with_predictions(float("inf"), 2), "1 of challenger"),
+            (with_predictions(float("nan"), 1), "1 of champion"),
+            (lambda table, named: table.slice(0, 0), "gave 0 rows"),
+            (lambda table, named: table.slice(1), "rows of other keys"),
+            (lambda table, named: pa.concat_tables([table, table.slice(0, 1)]), "rows of other keys"),
+            (lambda table, named: table.drop_columns(["prediction"]), "prediction"),
+        ],
+    ),
 )
 def test_predictions_that_are_none_reject(gate_at, wide, monkeypatch, change, says):
     ws = gate_at("challenged")
@@ -158,13 +163,16 @@ def test_predictions_that_are_none_reject(gate_at, wide, monkeypatch, change, sa
 
 @pytest.mark.parametrize(
     ("limits", "outcome", "says"),
-    [
-        ({"slices": {"columns": ["regoin"]}}, "rejected", "Did you mean region?"),
-        ({"cluster_by": ["acount"]}, "rejected", "Did you mean account?"),
-        ({"baseline_by": ["regoin"]}, "rejected", "Did you mean region?"),
-        ({"min_rows": 10**6}, "insufficient", "1000000 are needed"),
-        ({"min_positives": 10**6}, "insufficient", "1000000 are needed"),
-    ],
+    every(
+        2,
+        [
+            ({"slices": {"columns": ["regoin"]}}, "rejected", "Did you mean region?"),
+            ({"baseline_by": ["regoin"]}, "rejected", "Did you mean region?"),
+            ({"cluster_by": ["acount"]}, "rejected", "Did you mean account?"),
+            ({"min_positives": 10**6}, "insufficient", "1000000 are needed"),
+            ({"min_rows": 10**6}, "insufficient", "1000000 are needed"),
+        ],
+    ),
 )
 def test_settings_that_cannot_be_met_never_promote(gate_at, tmp_path, limits, outcome, says):
     ws = gate_at("challenged")
@@ -262,8 +270,13 @@ def _opening(ws: Any, tiny: TinyFolder) -> Any:
     return open_use_case
 
 
-@pytest.mark.parametrize("arguments", [["gate", "tiny"], ["promote", "tiny", "--version", "2"]])
-@pytest.mark.parametrize("error", [TimeoutError("late"), http_error("PERMISSION_DENIED", "403 Forbidden")])
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    crossed(
+        [["gate", "tiny"], ["promote", "tiny", "--version", "2"]],
+        [TimeoutError("late"), http_error("PERMISSION_DENIED", "403 Forbidden")],
+    ),
+)
 def test_a_gate_that_cannot_look_exits_with_3(command, monkeypatch, arguments, error):
     ws, run = command
 

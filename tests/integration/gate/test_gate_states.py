@@ -256,20 +256,21 @@ def _gate_at_once(root: str, folder: str, barrier: Any, answers: Any) -> None:
             answers.put(error.message)
 
 
-def test_eight_processes_gating_at_once_end_with_one_champion_and_a_history_that_adds_up(gate_at, wide):
+@pytest.mark.parametrize("processes", [3, pytest.param(PROCESSES, marks=pytest.mark.slow)])
+def test_processes_gating_at_once_end_with_one_champion_and_a_history_that_adds_up(gate_at, wide, processes):
     ws = gate_at("challenged")
     forking = multiprocessing.get_context("forkserver")
     forking.set_forkserver_preload(["tests.support.tiny_preload"])
-    barrier, answers = forking.Barrier(PROCESSES), forking.Queue()
+    barrier, answers = forking.Barrier(processes), forking.Queue()
     arguments = (str(ws.root), str(wide.folder), barrier, answers)
-    racers = [forking.Process(target=_gate_at_once, args=arguments) for _ in range(PROCESSES)]
+    racers = [forking.Process(target=_gate_at_once, args=arguments) for _ in range(processes)]
     for racer in racers:
         racer.start()
     found = sorted(answers.get(timeout=240) for _ in racers)
     for racer in racers:
         racer.join(timeout=60)
     assert found.count("promoted") == 1
-    assert found.count("dev.tiny.model has no challenger.") == PROCESSES - 1
+    assert found.count("dev.tiny.model has no challenger.") == processes - 1
     assert ws.registry.aliases(MODEL) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
     assert told(ws) == [
         ("decided", "gate", "promoted", 1),

@@ -61,12 +61,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> dict[str, Path]:
-    """Closed workspaces: after one, two and three steps of a use case in which nothing changes."""
+    """Closed workspaces: after one, two and three steps of a use case in which nothing changes.
+
+    `scored` is the third before it is monitored.
+    """
     folder = tmp_path_factory.mktemp("bases")
     found = {}
     with LocalWorkspace.open(root=folder / "live") as ws:
-        for name, as_of in (("first", FIRST), ("second", SECOND), ("third", THIRD)):
-            run(ws, tiny, as_of)
+        for name, as_of, only in (
+            ("first", FIRST, None),
+            ("second", SECOND, None),
+            ("scored", THIRD, [*PREPARE, "score"]),
+            ("third", THIRD, None),
+        ):
+            run(ws, tiny, as_of, only)
             found[name] = clone(folder / "live", folder / name)
     return found
 
@@ -221,9 +229,9 @@ def test_the_alarm_rings_months_before_the_labels_are_mature_and_retrains(tmp_pa
 
 
 def test_scores_that_order_badly_ring_too(open_at, tiny, monkeypatch, tmp_path):
-    ws = open_at("second")
+    ws = open_at("scored")
     strict = write_tiny_use_case(tmp_path / "uc", gate={"margin": 0.2}, monitoring={**QUIET, "performance_floor": 0.95})
-    details = run(ws, strict, THIRD)
+    details = run(ws, strict, THIRD, ["monitor"])
     assert details["windows"]["immature_performance"]["violated"]
     (alert,) = [alert for alert in details["alerts"] if alert["kind"] == "immature_performance"]
     assert "concordance of version 1 so far" in alert["message"]
@@ -235,8 +243,8 @@ def test_values_of_a_column_are_measured_apart(open_at, tiny, monkeypatch):
         slices = ("region",)
 
     monkeypatch.setattr(DatedTiny, "monitor", Watching, raising=False)
-    ws = open_at("second")
-    run(ws, tiny, THIRD)
+    ws = open_at("scored")
+    run(ws, tiny, THIRD, ["monitor"])
     found = records(ws, as_of=parse_as_of(THIRD), metric="expected_ratio")
     slices = found[found["slice"].notna()]
     assert sorted(slices["slice"]) == [f"region={name}" for name in ("east", "north", "south", "west")]

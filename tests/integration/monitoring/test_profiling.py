@@ -13,7 +13,7 @@ from mlplatform.naming import CHAMPION
 from mlplatform.stages import setup_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import MODEL, NAMESPACE, context
-from tests.support.tiny_runs import open_tiny, run_tiny
+from tests.support.tiny_runs import clone, open_tiny, run_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
 
 if TYPE_CHECKING:
@@ -54,15 +54,24 @@ def profiles(monkeypatch: pytest.MonkeyPatch) -> Profiles:
     return asked
 
 
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> Path:
+    """A closed workspace of which nothing is profiled or monitored yet."""
+    root = tmp_path_factory.mktemp("scored") / "home"
+    with LocalWorkspace.open(root=root) as ws:
+        run_tiny(ws, tiny.folder, FIRST, ["ingest", "refine", "features", "train", "gate", "score"])
+    return root
+
+
 @pytest.fixture
-def home(tmp_path: Path, profiles: Profiles) -> Iterator[LocalWorkspace]:
-    with LocalWorkspace.open(root=tmp_path / "home") as ws:
+def home(tmp_path: Path, scored: Path, profiles: Profiles) -> Iterator[LocalWorkspace]:
+    with LocalWorkspace.open(root=clone(scored, tmp_path / "home")) as ws:
         yield ws
 
 
 def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny, profiles):
     setup_of(tiny.open(home)).run(context(home, tiny))
-    first = run_tiny(home, tiny.folder, FIRST).details("monitor")["profiling"]
+    first = run_tiny(home, tiny.folder, FIRST, ["monitor"]).details("monitor")["profiling"]
     predicted = home.tables.to_arrow(NAMESPACE.gold("predictions"), at_most=10**6, filters=[("alias", "=", CHAMPION)])
     keys = [*open_tiny(home, tiny.folder).label_spine().primary_keys, "model_version", "prediction"]
 
@@ -108,7 +117,7 @@ def test_each_monitoring_completes_what_is_profiled_and_refreshes_it(home, tiny,
 
 
 def test_without_a_setup_monitoring_profiles_nothing(home, tiny, profiles):
-    details = run_tiny(home, tiny.folder, FIRST).details("monitor")
+    details = run_tiny(home, tiny.folder, FIRST, ["monitor"]).details("monitor")
     assert "profiling" not in details
     assert profiles.refreshed == []
 
@@ -116,6 +125,6 @@ def test_without_a_setup_monitoring_profiles_nothing(home, tiny, profiles):
 def test_a_refresh_that_fails_is_an_alert_and_keeps_nothing_else_from_being_done(home, tiny, profiles, monkeypatch):
     setup_of(tiny.open(home)).run(context(home, tiny))
     monkeypatch.setattr(profiles, "refresh", lambda _: (_ for _ in ()).throw(RuntimeError("no answer")))
-    details = run_tiny(home, tiny.folder, FIRST).details("monitor")
+    details = run_tiny(home, tiny.folder, FIRST, ["monitor"]).details("monitor")
     assert any("data profiling: RuntimeError: no answer" in alert["message"] for alert in details["alerts"])
     assert details["worst_drift"] is not None

@@ -24,6 +24,7 @@ from mlplatform.scoring.details import ScoreDetails
 from mlplatform.scoring.predictions import Predictor
 from mlplatform.stages import gate_of
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.crossed import every
 from tests.support.state import business_state, differences, table_rows
 from tests.support.tiny_gate import MODEL, NAMESPACE
 from tests.support.tiny_runs import clone, open_tiny, run_tiny
@@ -63,9 +64,24 @@ def base(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory, base: Path, tiny: TinyFolder) -> Path:
+    """A month later all but the scoring has been done."""
+    root = clone(base, tmp_path_factory.mktemp("computed") / "home")
+    with LocalWorkspace.open(root=root) as ws:
+        run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+    return root
+
+
 @pytest.fixture
 def ws(tmp_path: Path, base: Path) -> Iterator[LocalWorkspace]:
     with LocalWorkspace.open(root=clone(base, tmp_path / "home")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def at_third(tmp_path: Path, computed: Path) -> Iterator[LocalWorkspace]:
+    with LocalWorkspace.open(root=clone(computed, tmp_path / "third")) as opened:
         yield opened
 
 
@@ -124,9 +140,9 @@ def test_run_again_nothing_is_begun_or_scored_twice(ws, tiny):
     assert acted_on_once(ws, SECOND)
 
 
-@pytest.mark.parametrize("place", ["before the champion", "after the champion"])
-def test_a_scoring_that_is_killed_is_completed_with_the_same_decisions(ws, tiny, monkeypatch, place):
-    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+@pytest.mark.parametrize("place", every(2, ["before the champion", "after the champion"]))
+def test_a_scoring_that_is_killed_is_completed_with_the_same_decisions(at_third, tiny, monkeypatch, place):
+    ws = at_third
     predict = Predictor.predict
 
     def dying(self: Predictor, *arguments: Any) -> Any:
@@ -150,9 +166,10 @@ def test_a_scoring_that_is_killed_is_completed_with_the_same_decisions(ws, tiny,
     assert acted_on_once(ws, THIRD)
 
 
-def test_a_challenger_that_cannot_score_leaves_all_to_the_champion(ws, tiny, monkeypatch):
+def test_a_challenger_that_cannot_score_leaves_all_to_the_champion(at_third, tiny, monkeypatch):
     from mlplatform.errors import StageError
 
+    ws = at_third
     predict = Predictor.predict
 
     def failing(self: Predictor, *arguments: Any) -> Any:
@@ -160,7 +177,6 @@ def test_a_challenger_that_cannot_score_leaves_all_to_the_champion(ws, tiny, mon
             raise StageError("It cannot.")
         return predict(self, *arguments)
 
-    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
     monkeypatch.setattr(Predictor, "predict", failing)
     run_tiny(ws, tiny.folder, THIRD, ["score"])
     assert set(of(ws, THIRD)) == {(CHAMPION, 1)}
@@ -169,11 +185,12 @@ def test_a_challenger_that_cannot_score_leaves_all_to_the_champion(ws, tiny, mon
     assert (part.rows, part.failed) == (0, "It cannot.")
 
 
-def test_predictions_that_are_gone_come_back_with_who_decided(ws, tiny):
-    run_tiny(ws, tiny.folder, THIRD, [*COMPUTE, "score"])
+def test_predictions_that_are_gone_come_back_with_who_decided(at_third, tiny):
+    ws = at_third
+    run_tiny(ws, tiny.folder, THIRD, ["score"])
     before = table_rows(ws, PREDICTIONS)
     shutil.rmtree(ws.root / "tables" / "dev" / "tiny" / "gold_predictions")
-    run_tiny(ws, tiny.folder, THIRD)
+    run_tiny(ws, tiny.folder, THIRD, ["score"])
     assert table_rows(ws, PREDICTIONS) == before
 
 
@@ -189,8 +206,19 @@ def test_what_the_challenger_had_decided_is_not_the_champions_where_it_cannot_co
     assert {account for account, acted_on in found[CHAMPION, 1].items() if not acted_on} == mine
 
 
-@pytest.mark.parametrize("how", ["promoted", "rolled back", "by hand", "alias taken away", "setting"])
-def test_what_ends_it(ws, tiny, tmp_path, how):
+# One that is rolled back was promoted before.
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("promoted", marks=pytest.mark.slow),
+        "rolled back",
+        "by hand",
+        "alias taken away",
+        pytest.param("setting", marks=pytest.mark.slow),
+    ],
+)
+def test_what_ends_it(at_third, tiny, tmp_path, how):
+    ws = at_third
     pipeline = Pipeline(ws, open_tiny(ws, tiny.folder), parse_as_of(SECOND))
     use_case, champion = tiny, 1
     if how == "promoted":
@@ -213,7 +241,7 @@ def test_what_ends_it(ws, tiny, tmp_path, how):
     else:
         use_case = write_tiny_use_case(tmp_path, months=14, rows_a_month=200, gate=STRICT)
     later = Pipeline(ws, open_tiny(ws, use_case.folder), parse_as_of(THIRD))
-    later.run([*COMPUTE, "gate", "score"], due=True)
+    later.run(["gate", "score"], due=True)
     found = of(ws, THIRD)
     assert set(found[CHAMPION, champion].values()) == {True}
     assert acted_on_once(ws, THIRD)
@@ -222,8 +250,9 @@ def test_what_ends_it(ws, tiny, tmp_path, how):
         assert canary.all_of(decision_log.events(ws, NAMESPACE))[-1].until is not None
 
 
-def test_a_newer_challenger_starts_anew(ws, tiny):
-    run_tiny(ws, tiny.folder, THIRD, [*COMPUTE, "train"])
+def test_a_newer_challenger_starts_anew(at_third, tiny):
+    ws = at_third
+    run_tiny(ws, tiny.folder, THIRD, ["train"])
     assert ws.registry.aliases(MODEL)[CHALLENGER] == 3
     # Not looked at yet: nobody decides but the champion.
     run_tiny(ws, tiny.folder, THIRD, ["score"])
@@ -236,15 +265,18 @@ def test_a_newer_challenger_starts_anew(ws, tiny):
     assert acted_on_once(ws, FOURTH)
 
 
-def test_one_that_the_gate_refuses_for_more_than_its_gain_decides_for_nobody(ws, tiny, tmp_path):
+def test_one_that_the_gate_refuses_for_more_than_its_gain_decides_for_nobody(at_third, tiny, tmp_path):
+    ws = at_third
     limits = {**STRICT, "max_brier": 0.0001}
     strict = write_tiny_use_case(tmp_path, months=14, rows_a_month=200, gate=limits, scoring={"canary": SHARE})
     done = Pipeline(ws, open_tiny(ws, strict.folder), parse_as_of(THIRD)).execute(gate_of(open_tiny(ws, strict.folder)))
     assert "record that the canary of version 2 ends: the gate refused it: brier" in done.details.steps[-1]
-    run_tiny(ws, tiny.folder, THIRD, [*COMPUTE, "score"])
+    run_tiny(ws, tiny.folder, THIRD, ["score"])
     assert scoring(ws, THIRD).canary is None
 
 
+# Who was canary at which time is asked in every run in tests/contract/test_canaries.py.
+@pytest.mark.slow
 def test_a_time_of_the_past_has_the_canary_that_it_had(ws, tiny):
     """Scored for the first time after version 2 became champion: as of then it was a canary."""
     run_tiny(ws, tiny.folder, FOURTH, COMPUTE)
@@ -257,9 +289,8 @@ def test_a_time_of_the_past_has_the_canary_that_it_had(ws, tiny):
 
 
 def test_its_outcomes_are_recorded_reported_and_held_by_the_gate(ws, tiny, tmp_path):
-    for as_of in (THIRD, FOURTH, "2021-02-01", "2021-03-01"):
-        run_tiny(ws, tiny.folder, as_of, [*COMPUTE, "score", "monitor"])
     last = "2021-03-01"
+    run_tiny(ws, tiny.folder, last, [*COMPUTE, "score", "monitor"])
     found = as_run(STAGE_RUNS.newest(ws, NAMESPACE, 1, [("stage", "=", "monitor")])[0], MonitorDetails).details.canary
     assert found is not None
     assert (found.model_version, found.champion, found.until) == (2, 1, None)

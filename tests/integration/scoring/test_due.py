@@ -41,8 +41,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TinyFolder]:
     folder = tmp_path_factory.mktemp("base")
     tiny = write_tiny_use_case(folder / "use_cases", rows_a_month=200, gate={"margin": 0.3})
     with LocalWorkspace.open(root=folder / "home") as ws:
-        run_tiny(ws, tiny.folder, FIRST)
+        run_tiny(ws, tiny.folder, FIRST, [*COMPUTE, "train", "gate", "score"])
         run_tiny(ws, tiny.folder, SECOND, [*COMPUTE, "score"])
+        clone(ws.root, folder / "computed")
+    # Another month has come, which nobody has scored.
+    with LocalWorkspace.open(root=folder / "computed") as ws:
+        run_tiny(ws, tiny.folder, THIRD, COMPUTE)
     return folder, tiny
 
 
@@ -57,6 +61,12 @@ def tiny(tmp_path: Path, base: tuple[Path, TinyFolder]) -> TinyFolder:
 @pytest.fixture
 def ws(tmp_path: Path, base: tuple[Path, TinyFolder]) -> Iterator[LocalWorkspace]:
     with LocalWorkspace.open(root=clone(base[0] / "home", tmp_path / "home")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def computed(tmp_path: Path, base: tuple[Path, TinyFolder]) -> Iterator[LocalWorkspace]:
+    with LocalWorkspace.open(root=clone(base[0] / "computed", tmp_path / "computed")) as opened:
         yield opened
 
 
@@ -82,9 +92,9 @@ def looked_at(ws: LocalWorkspace, tiny: TinyFolder, as_of: str) -> datetime:
     return watermark.new_range(context, began, "").start
 
 
-def test_a_scoring_looks_at_what_came_after_the_one_before(ws, tiny):
+def test_a_scoring_looks_at_what_came_after_the_one_before(computed, tiny):
     """A month's first rows have the time of the scoring before, and land a month after it."""
-    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+    ws = computed
     assert looked_at(ws, tiny, THIRD) == parse_as_of(SECOND)
     summary = run_tiny(ws, tiny.folder, THIRD, ["score"])
     spine = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">=", parse_as_of(SECOND))])
@@ -117,9 +127,10 @@ def test_rows_refined_before_a_scoring_that_failed_are_scored_by_the_next(ws, ti
     assert sorted(predictions.column("account").to_pylist()) == sorted(spine.column("account").to_pylist())
 
 
-def test_a_scoring_killed_after_the_champion_is_completed_in_the_shadow(ws, tiny, monkeypatch):
+def test_a_scoring_killed_after_the_champion_is_completed_in_the_shadow(computed, tiny, monkeypatch):
     """What it predicted itself is no earlier scoring: run again, it has the same rows."""
-    run_tiny(ws, tiny.folder, THIRD, [*COMPUTE, "train"])
+    ws = computed
+    run_tiny(ws, tiny.folder, THIRD, ["train"])
     predict = Predictor.predict
 
     def dying(self: Predictor, *arguments: Any) -> Any:
@@ -137,8 +148,9 @@ def test_a_scoring_killed_after_the_champion_is_completed_in_the_shadow(ws, tiny
     assert summary.stages[-1].result.rows_in == len(champion) > 0
 
 
-def test_what_only_a_challenger_predicted_is_due_for_the_champion(ws, tiny):
-    run_tiny(ws, tiny.folder, THIRD, [*COMPUTE, "train"])
+def test_what_only_a_challenger_predicted_is_due_for_the_champion(computed, tiny):
+    ws = computed
+    run_tiny(ws, tiny.folder, THIRD, ["train"])
     Pipeline(ws, open_tiny(ws, tiny.folder), parse_as_of(THIRD)).run(["score"], alias=CHALLENGER)
     tried = accounts(ws, THIRD)
     assert tried == accounts(ws, THIRD, CHALLENGER)
@@ -181,8 +193,8 @@ def test_what_was_refined_by_other_rules_or_is_another_table_is_looked_at_whole(
     assert not accounts(ws, THIRD) & accounts(ws, SECOND)
 
 
-def test_where_predictions_are_another_table_or_were_lost_all_is_looked_at(ws, tiny):
-    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+def test_where_predictions_are_another_table_or_were_lost_all_is_looked_at(computed, tiny):
+    ws = computed
     context = open_tiny(ws, tiny.folder).context(ws, parse_as_of(THIRD), "run")
     began = watermark.beginning(context)
     assert began is not None
@@ -195,9 +207,10 @@ def test_where_predictions_are_another_table_or_were_lost_all_is_looked_at(ws, t
     assert looked_at(ws, tiny, THIRD) == began
 
 
-def test_what_a_run_of_an_earlier_release_wrote_before_it_was_killed_is_not_written_twice(ws, tiny):
+def test_what_a_run_of_an_earlier_release_wrote_before_it_was_killed_is_not_written_twice(computed, tiny):
     """It wrote chunk by chunk, each under its number; the rest is scored, whatever chunk it would have been in."""
-    run_tiny(ws, tiny.folder, THIRD, [*COMPUTE, "score"])
+    ws = computed
+    run_tiny(ws, tiny.folder, THIRD, ["score"])
     whole = ws.tables.to_arrow(PREDICTIONS, at_most=10**6)
     expected = table_rows(ws, PREDICTIONS)
     moment = parse_as_of(THIRD)
@@ -249,8 +262,8 @@ def run_with(ws: LocalWorkspace, tiny: TinyFolder, scorer: type[BatchScorer], as
     return Pipeline(ws, Other.open("tiny", tiny.folder, ws), parse_as_of(as_of)).run(["score"])
 
 
-def test_a_use_case_chooses_whom_to_score_in_spark(ws, tiny):
-    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+def test_a_use_case_chooses_whom_to_score_in_spark(computed, tiny):
+    ws = computed
     # Other code chooses than the time before: all rows without a prediction are looked at, and none is to be had.
     result = run_with(ws, tiny, Expensive, THIRD).stages[-1].result
     spine = ws.tables.to_arrow(SPINE, at_most=10**6, filters=[("signed_up_at", ">=", parse_as_of(SECOND))])
@@ -266,16 +279,16 @@ def test_a_use_case_chooses_whom_to_score_in_spark(ws, tiny):
     assert accounts(ws, "2020-11-02") >= set(spine.column("account").to_pylist()) - expensive
 
 
-def test_an_override_for_arrow_is_told_what_it_is_given_now(ws, tiny):
-    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+def test_an_override_for_arrow_is_told_what_it_is_given_now(computed, tiny):
+    ws = computed
     with pytest.raises(StageError, match=r"Earlier\.population failed") as failed:
         run_with(ws, tiny, Earlier, THIRD)
     assert "is given a Spark DataFrame" in failed.value.hint
     assert 'spine_rows.where("amount >= 1000")' in failed.value.hint
 
 
-def test_a_population_that_repeats_rows_is_refused_before_anything_is_written(ws, tiny):
-    run_tiny(ws, tiny.folder, THIRD, COMPUTE)
+def test_a_population_that_repeats_rows_is_refused_before_anything_is_written(computed, tiny):
+    ws = computed
     before = table_rows(ws, PREDICTIONS)
     with pytest.raises(StageError, match=r"Repeating\.population returns the rows of \d+ key\(s\) .* several times"):
         run_with(ws, tiny, Repeating, THIRD)

@@ -82,7 +82,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, tiny: TinyFolder) -> Path:
     """A champion who scored in August; September's rows are refined, and due."""
     root = tmp_path_factory.mktemp("base") / "home"
     with LocalWorkspace.open(root=root) as ws:
-        run_tiny(ws, tiny.folder, FIRST)
+        run_tiny(ws, tiny.folder, FIRST, [*COMPUTE, "train", "gate", "score"])
         run_tiny(ws, tiny.folder, SECOND, COMPUTE)
     return root
 

@@ -18,6 +18,7 @@ from mlplatform.errors import UsageError
 from mlplatform.stages import ORDER
 from mlplatform.workspace import open_workspace
 from mlplatform.workspace.shared.model_logging import without_chatter
+from tests.support.crossed import every
 
 PROJECT = Path(__file__).resolve().parents[3]
 ASK = """
@@ -52,20 +53,24 @@ def test_use_cases_are_offered_in_every_shell(shell: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [
-        (["simul"], ["simulate"]),
-        (["simulate", "churn", ""], ["credit_risk", "delivery_delay"]),
-        (["config", "show", "ch"], ["churn"]),
-        (["run", "churn", "--stage", "re"], ["refine", "retrain"]),
-        (["run", "churn", "--stage", "refine", "--stage", "re"], ["retrain"]),
-        (["backfill", "churn", "--table", ""], ["monthly", "weekly", "recency"]),
-        (["adopt", "credit_risk", "--as", "l"], ["lender"]),
-        (["run", "churn", "--env", ""], ["dev", "staging", "prod"]),
-        (["run", "churn", "--workspace", "d"], ["databricks"]),
-        (["score", "churn", "--alias", "cha"], ["champion", "challenger"]),
-        (["simulate", "churn", "--every", "q"], ["quarter"]),
-        (["run", "--use-cases", "nowhere", ""], []),
-    ],
+    # A process each.
+    every(
+        3,
+        [
+            (["simul"], ["simulate"]),
+            (["simulate", "churn", ""], ["credit_risk", "delivery_delay"]),
+            (["config", "show", "ch"], ["churn"]),
+            (["run", "churn", "--stage", "re"], ["refine", "retrain"]),
+            (["run", "churn", "--stage", "refine", "--stage", "re"], ["retrain"]),
+            (["backfill", "churn", "--table", ""], ["monthly", "weekly", "recency"]),
+            (["adopt", "credit_risk", "--as", "l"], ["lender"]),
+            (["run", "churn", "--env", ""], ["dev", "staging", "prod"]),
+            (["run", "churn", "--workspace", "d"], ["databricks"]),
+            (["score", "churn", "--alias", "cha"], ["champion", "challenger"]),
+            (["simulate", "churn", "--every", "q"], ["quarter"]),
+            (["run", "--use-cases", "nowhere", ""], []),
+        ],
+    ),
 )
 def test_what_may_come_next_is_offered(words: list[str], expected: list[str]) -> None:
     assert offered(*words) == expected

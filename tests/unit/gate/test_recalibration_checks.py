@@ -84,12 +84,13 @@ def test_a_version_of_another_model_is_judged_as_a_model():
     assert status(decision)["floor"] == "fail"
 
 
-def test_the_number_of_events_is_left_to_chance_and_the_level_is_kept():
+@pytest.mark.parametrize(("times", "most"), [(100, 0.1), pytest.param(300, 0.09, marks=pytest.mark.slow)])
+def test_the_number_of_events_is_left_to_chance_and_the_level_is_kept(times, most):
     """A move that is exactly as good on average passes in at most about one of twenty cases; 5 % plus noise.
 
     Drawn within each class, as other checks draw, events would be as many in every draw: then far more would pass.
     """
-    times, passed, within = 300, 0, 0
+    passed, within = 0, 0
     given = settings(gate={"draws": 200, "min_positives": 5})
     for seed in range(times):
         random = np.random.default_rng(seed)
@@ -100,7 +101,7 @@ def test_the_number_of_events_is_left_to_chance_and_the_level_is_kept():
         brier = next(check for check in decision.checks if check.name == "recalibrated_brier")
         passed += brier.status == "pass"
         within += brier.numbers["gain"] > 0
-    assert passed / times <= 0.09
+    assert passed / times <= most
     assert within / times >= 0.3  # what a draw within each class would have passed
 
 

@@ -43,7 +43,8 @@ def facts(many: int, rows: int = 900) -> Any:
     return SimpleNamespace(task=replace(TASKS["multiclass"], classes=classes), classes=outcomes)
 
 
-@pytest.mark.parametrize("many", [3, 5, 12, 13, 40])
+# Beyond twelve classes others are put together: both sides of that are drawn in every run.
+@pytest.mark.parametrize("many", [12, 13, *(pytest.param(many, marks=pytest.mark.slow) for many in (3, 5, 40))])
 def test_all_plots_are_drawn_of_few_and_of_many_classes(many):
     drawn = plots_classes.class_plots(facts(many))
     assert [plot.name for plot in drawn] == ["confusion", "class_reliability", "class_shares"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def number(node: ast.expr) -> int | None:
     return None
 
 
+@functools.cache
 def calls() -> dict[tuple[str, str, str], list[int]]:
     """Return all such calls of the package outside of its workspaces, with their lines."""
     places: dict[tuple[str, str, str], list[int]] = {}

@@ -25,7 +25,9 @@ def em(probabilities: np.ndarray, trained: float, times: int = 20_000) -> float:
     for _ in range(times):
         event = rate / trained * probabilities
         other = (1 - rate) / (1 - trained) * (1 - probabilities)
-        rate = float(np.mean(event / (event + other)))
+        before, rate = rate, float(np.mean(event / (event + other)))
+        if rate == before:
+            break
     return rate
 
 
@@ -85,9 +87,17 @@ def test_bins_give_what_rows_give_to_a_thousandth():
     assert worst < 1e-3
 
 
-def test_the_test_keeps_its_level_and_the_interval_its_coverage():
+# Of forty times, a statistic without its divisor is seen already: it rejects 5 where 3 are rejected.
+@pytest.mark.parametrize(
+    ("times", "level", "coverage"),
+    [
+        (40, (0.0, 0.1), (0.9, 1.0)),
+        pytest.param(400, (0.02, 0.085), (0.90, 0.985), marks=pytest.mark.slow),
+    ],
+)
+def test_the_test_keeps_its_level_and_the_interval_its_coverage(times, level, coverage):
     """Reference, calibration and window are drawn anew each time: 400 times, so that 5 % is known to 2.2 points."""
-    times, rejected, covered = 400, 0, 0
+    rejected, covered = 0, 0
     for seed in range(times):
         world = World(seed, 0.1, 1.0)
         scores, labels = world.draw(1500, 0.1)
@@ -100,10 +110,12 @@ def test_the_test_keeps_its_level_and_the_interval_its_coverage():
         assert moved is not None
         rejected += same.p_value < 0.05
         covered += moved.low <= 0.2 <= moved.high
-    assert 0.02 <= rejected / times <= 0.085
-    assert 0.90 <= covered / times <= 0.985
+    assert level[0] <= rejected / times <= level[1]
+    assert coverage[0] <= covered / times <= coverage[1]
 
 
+# The level itself is looked at above in every run.
+@pytest.mark.slow
 def test_without_the_reference_s_own_error_the_level_would_be_lost():
     """What the divisor is for: a reference as small as the window doubles the variance."""
     times, rejected, without = 300, 0, 0

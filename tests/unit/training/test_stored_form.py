@@ -34,6 +34,7 @@ from mlplatform.training.fit_rows import FitRows
 from mlplatform.training.fitting import predict
 from mlplatform.training.stored_form import stored_form
 from mlplatform.workspace.local.scoring import as_column
+from tests.support.crossed import every
 
 ROWS = 300
 RANDOM = np.random.default_rng(5)
@@ -167,7 +168,7 @@ def trainer(**declared: Any) -> Any:
     return SimpleNamespace(**{"flavor": "", "requirements": (), "trusted_types": ()} | declared)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", every(3, CASES))
 def test_what_is_stored_passes_the_check_and_predicts_as_before(tmp_path: Path, name: str) -> None:
     flavor, task, make, inputs = CASES[name]
     model = make()

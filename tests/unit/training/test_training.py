@@ -22,6 +22,7 @@ from mlplatform.training import importance
 from mlplatform.training.candidate import TrainingData, train
 from mlplatform.training.search import Told
 from mlplatform.training.training_key import training_key
+from tests.support.crossed import crossed
 from tests.support.small_trainings import ROWS, data, run, settings, trainer
 from tests.support.tiny_use_case import SETTINGS
 
@@ -166,8 +167,7 @@ def test_what_changes_the_model_changes_the_key_and_where_trials_run_does_not() 
     assert key_of(calibrate="none", search={"library": "hyperopt", "parallelism": 4}) == keys[0]
 
 
-@pytest.mark.parametrize("library", ["hyperopt", "optuna"])
-@pytest.mark.parametrize("workers", ["threads", "auto"])
+@pytest.mark.parametrize(("library", "workers"), crossed(["hyperopt", "optuna"], ["threads", "auto"]))
 def test_the_same_seed_gives_the_same_wherever_trials_run(library: Any, workers: Any) -> None:
     space = {"max_leaf_nodes": hp.quniform("max_leaf_nodes", 2, 20, 1), "l2": hp.loguniform("l2", -2, 3)}
 

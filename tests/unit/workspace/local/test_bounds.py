@@ -17,6 +17,7 @@ from mlplatform.workspace.local import tables as local_tables
 from tests.support.racers import tables as opened
 
 NAME = "dev.x.t"
+OPENING = {"connect", "open_connection"}
 
 
 def test_no_row_is_lost_to_the_bounds_of_decimals(tmp_path: Path) -> None:
@@ -58,5 +59,7 @@ def test_each_database_that_writes_open_has_a_limit() -> None:
     room = Path(data_files.__file__).parent
     for file in sorted(room.glob("*.py")):
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) in {"duck.connect", "duck.open_connection"}:
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                continue
+            if call.func.attr in OPENING and ast.unparse(call.func.value) == "duck":
                 assert "memory_limit" in {item.arg for item in call.keywords}, f"{file.name}:{call.lineno}"

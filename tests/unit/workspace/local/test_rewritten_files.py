@@ -44,14 +44,22 @@ def frame(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
-@pytest.fixture
-def tables(tmp_path: Path) -> LocalTables:
-    """Give a table of five days, each in a file of its own."""
-    made = opened(tmp_path)
+@pytest.fixture(scope="module")
+def five_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of five days, each in a file of its own; to be copied."""
+    root = tmp_path_factory.mktemp("five_days")
+    made = opened(root)
     made.create(NAME, SCHEMA, primary_keys=KEYS, timeseries_column="at")
     for number in range(5):
         made.merge(NAME, frame(*(row(entity, number) for entity in "abc")))
-    return made
+    return root
+
+
+@pytest.fixture
+def tables(tmp_path: Path, five_days: Path) -> LocalTables:
+    """Give a table of five days, each in a file of its own."""
+    shutil.copytree(five_days, tmp_path, dirs_exist_ok=True)
+    return opened(tmp_path)
 
 
 def files(tables: LocalTables) -> set[str]:
@@ -164,7 +172,7 @@ def test_transactions_outlive_rewritten_files_and_checkpoints(tables: LocalTable
 
     once = Transaction("app", 1)
     tables.append(NAME, frame(row("t", 0)), transactions=[once])
-    for number in range(105):
+    for number in range(25):
         tables.merge(NAME, frame(row("b", 2, float(number))))
     assert tables.append(NAME, frame(row("t", 0)), transactions=[once]).skipped
     assert list((tables.path(NAME) / "_delta_log").glob("*.checkpoint.parquet"))
@@ -258,9 +266,20 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(steps)
 def test_writes_come_to_the_same_as_on_a_dictionary(steps: list[tuple[Any, ...]]) -> None:
+    _held_against_a_dictionary(steps)
+
+
+@pytest.mark.slow
+@settings(max_examples=100)
+@given(steps)
+def test_many_writes_come_to_the_same_as_on_a_dictionary(steps: list[tuple[Any, ...]]) -> None:
+    _held_against_a_dictionary(steps)
+
+
+def _held_against_a_dictionary(steps: list[tuple[Any, ...]]) -> None:
     expected: dict[tuple[str, int], float | None] = {}
     versions: list[dict[tuple[str, int], float | None]] = []
     with TemporaryDirectory() as root:

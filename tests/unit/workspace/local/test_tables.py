@@ -335,11 +335,22 @@ values = st.one_of(st.none(), st.just(NAN), st.integers(0, 2).map(float))
 batches = st.lists(st.dictionaries(st.integers(0, 5), values, max_size=5), min_size=1, max_size=5)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(batches)
 def test_merges_add_up_to_the_last_value_of_each_key_and_count_what_they_wrote(
     batches: list[dict[int, float | None]],
 ) -> None:
+    _added_up(batches)
+
+
+@pytest.mark.slow
+@settings(max_examples=100)
+@given(batches)
+def test_many_merges_add_up_to_the_last_value_of_each_key(batches: list[dict[int, float | None]]) -> None:
+    _added_up(batches)
+
+
+def _added_up(batches: list[dict[int, float | None]]) -> None:
     def plain(value: float | None) -> str:
         return str(value)
 
