@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.as_of import parse_as_of
 from mlplatform.errors import PlatformError
-from mlplatform.gate import promotion
+from mlplatform.gate import decision_log
 from mlplatform.naming import Namespace, ObjectName
 from mlplatform.ops.stage_runs import RunLog
 from mlplatform.pipeline import Pipeline

@@ -145,7 +145,7 @@ def test_a_version_that_does_not_exist_is_an_error(gate_at, wide):
 
 def test_a_rollback_goes_back_and_the_history_says_so(gate_at, wide):
     ws = gate_at("promoted")
-    promoted = promotion.events(ws, NAMESPACE)[-1].decision_id
+    promoted = decision_log.events(ws, NAMESPACE)[-1].decision_id
     rolled = back(ws, wide, reason="complaints").details
     assert aliases(ws) == {CHAMPION: 1}
     assert told(ws)[-2:] == [
