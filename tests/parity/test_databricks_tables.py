@@ -11,13 +11,13 @@ import pytest
 
 from mlplatform.errors import TableError
 from mlplatform.naming import ObjectName
+from mlplatform.workspace.databricks import table_metadata
 from mlplatform.workspace.databricks.spark_frames import check_unique_frame
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
-    from tests.standin.server import StandIn
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
@@ -122,17 +122,17 @@ def test_a_call_that_fails_once_is_asked_again_and_one_that_is_forbidden_is_an_e
     assert content(databricks, name) == [("a", at(1), 1.0)]
 
 
-def test_a_table_is_created_without_a_look_at_its_history_or_tags(
-    databricks: DatabricksWorkspace, standin: StandIn, delta_spark: SparkSession
+def test_a_table_is_created_without_a_look_at_its_history_details_or_tags(
+    databricks: DatabricksWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    standin.calls.clear()
-    scheduler, table = delta_spark.sparkContext._jsc.sc().dagScheduler(), next(_names)
-    before = scheduler.numTotalJobs()
-    for _ in range(2):
-        databricks.tables.create(table, SCHEMA, primary_keys=["k", "ts"], timeseries_column="ts")
-    # The commit's own; each look at the history would be another.
-    assert scheduler.numTotalJobs() - before == 1
-    assert not standin.calls.filter("GET", "/entity-tag-assignments/")
+    table = next(_names)
+    looks: list[str] = []
+    with monkeypatch.context() as patch:
+        for look in ("newest_version", "identity", "tags"):
+            patch.setattr(table_metadata, look, lambda *_, look=look: looks.append(look))
+        for _ in range(2):
+            databricks.tables.create(table, SCHEMA, primary_keys=["k", "ts"], timeseries_column="ts")
+    assert looks == []
     info = databricks.tables.describe(table)
     assert (info.primary_keys, info.version, info.tags) == (("k", "ts"), 0, {})
 
