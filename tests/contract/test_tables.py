@@ -86,8 +86,7 @@ def test_keys_are_never_null_whatever_was_declared_and_comments_are_kept(ws, fre
 def test_declaring_a_table_again_changes_nothing_and_otherwise_is_refused_showing_both(ws, table):
     ws.tables.append(table, frame(1))
     version = ws.tables.version(table)
-    ws.tables.create(table, SCHEMA, **KEYS)
-    assert ws.tables.version(table) == version
+    assert ws.tables.create(table, SCHEMA, **KEYS).version == version
     for arguments in (
         {"schema": SCHEMA, "primary_keys": ("id",)},
         {"schema": SCHEMA, "primary_keys": ("id", "at")},
@@ -118,8 +117,7 @@ def test_the_time_of_a_table_need_be_no_key(ws, fresh):
     ws.tables.create(name, SCHEMA, **declared)
     ws.tables.merge(name, frame(1, 2))
     ws.tables.merge(name, frame(2).set_column(1, "at", pa.array([DAY], TIME)))
-    ws.tables.create(name, SCHEMA, **declared)
-    info = ws.tables.describe(name)
+    info = ws.tables.create(name, SCHEMA, **declared)
     assert (info.primary_keys, info.timeseries_column) == (("id",), "at")
     assert {row["id"]: row["at"] for row in ws.tables.to_arrow(name, at_most=10**6).to_pylist()} == {
         1: DAY + timedelta(days=1),
@@ -183,8 +181,7 @@ def test_one_type_in_several_forms_is_one_declaration_and_one_column(ws, fresh):
     plain = pa.schema([pa.field("k", pa.string(), nullable=False), ("at", TIME), ("s", TIME)])
     name = fresh("forms")
     for schema in (forms, forms, plain):
-        ws.tables.create(name, schema, primary_keys=["k"])
-        assert ws.tables.describe(name).schema.equals(plain)
+        assert ws.tables.create(name, schema, primary_keys=["k"]).schema.equals(plain)
     rows = pa.table({"k": ["a"], "at": [DAY], "s": [DAY]}).cast(forms)
     ws.tables.merge(name, rows.append_column("seen", rows.column("at")))
     assert ws.tables.describe(name).schema.field("seen").type == TIME
@@ -696,8 +693,7 @@ def test_a_table_made_again_has_another_id_and_a_later_time(ws, table):
     assert (after.id, after.created_at) == (before.id, before.created_at)
     assert abs((datetime.now(UTC) - before.created_at).total_seconds()) < 3600
     ws.tables.drop(table)
-    ws.tables.create(table, SCHEMA, **KEYS)
-    again = ws.tables.describe(table)
+    again = ws.tables.create(table, SCHEMA, **KEYS)
     assert again.id not in ("", before.id)
     assert again.created_at >= before.created_at
 

@@ -93,8 +93,7 @@ def test_the_same_again_changes_nothing(ws, table):
     assert ws.tables.widen(table, wider, **KEYS)
     version = ws.tables.version(table)
     assert not ws.tables.widen(table, wider, **KEYS)
-    ws.tables.create(table, wider, **KEYS)
-    assert ws.tables.version(table) == version
+    assert ws.tables.create(table, wider, **KEYS).version == ws.tables.version(table) == version
 
 
 def test_keys_become_longer_by_columns_of_the_platforms_own_and_stay_so(ws, fresh):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from mlplatform.workspace.databricks.workspace import DatabricksWorkspace
-    from tests.standin.server import StandIn
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
@@ -120,21 +119,6 @@ def test_a_call_that_fails_once_is_asked_again_and_one_that_is_forbidden_is_an_e
         standin.faults.clear()
     assert (once.hits, forbidden.hits) == (1, 1)
     assert content(databricks, name) == [("a", at(1), 1.0)]
-
-
-def test_a_table_is_created_without_a_look_at_its_history_or_tags(
-    databricks: DatabricksWorkspace, standin: StandIn, delta_spark: SparkSession
-) -> None:
-    standin.calls.clear()
-    scheduler, table = delta_spark.sparkContext._jsc.sc().dagScheduler(), next(_names)
-    before = scheduler.numTotalJobs()
-    for _ in range(2):
-        databricks.tables.create(table, SCHEMA, primary_keys=["k", "ts"], timeseries_column="ts")
-    # The commit's own; each look at the history would be another.
-    assert scheduler.numTotalJobs() - before == 1
-    assert not standin.calls.filter("GET", "/entity-tag-assignments/")
-    info = databricks.tables.describe(table)
-    assert (info.primary_keys, info.version, info.tags) == (("k", "ts"), 0, {})
 
 
 def test_nulls_and_repeated_keys_of_a_frame_are_found_by_one_query(

@@ -145,8 +145,8 @@ class Tables(Protocol):
         timeseries_column: str | None = None,
         description: str = "",
         properties: Mapping[str, str] | None = None,
-    ) -> None:
-        """Create an empty table; the same declaration again changes nothing.
+    ) -> TableInfo:
+        """Create an empty table; the same declaration again returns the existing table.
 
         Args:
             name: The table.

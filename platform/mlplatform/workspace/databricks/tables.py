@@ -82,8 +82,8 @@ class DatabricksTables:
         timeseries_column: str | None = None,
         description: str = "",
         properties: Mapping[str, str] | None = None,
-    ) -> None:
-        """Create an empty table and its schema, or do nothing where one exists that was declared in the same way.
+    ) -> TableInfo:
+        """Create an empty table and its schema, or return the existing one if it was declared in the same way.
 
         A crash between the table and its key leaves a table without; creating it again adds the key.
 
@@ -99,6 +99,7 @@ class DatabricksTables:
             table_metadata.add_primary_key(self._unity, parsed, primary_keys, timeseries_column)
             info = self._info(parsed)
         check_same_declaration(info, keyed, primary_keys, timeseries_column)
+        return self.describe(parsed)
 
     def widen(
         self,

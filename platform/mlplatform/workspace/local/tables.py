@@ -216,8 +216,8 @@ class LocalTables:
         timeseries_column: str | None = None,
         description: str = "",
         properties: Mapping[str, str] | None = None,
-    ) -> None:
-        """Create an empty table, or do nothing where one exists that was declared in the same way.
+    ) -> TableInfo:
+        """Create an empty table, or return the existing one if it was declared in the same way.
 
         Raises:
             TableError: If a key is no column, or a table of that name has another declaration.
@@ -230,8 +230,10 @@ class LocalTables:
                 if timeseries_column:
                     values[_TIMESERIES] = timeseries_column
                 delta.create(path, keyed, description=description, properties=values)
-                return
-        check_same_declaration(self.describe(name), keyed, primary_keys, timeseries_column)
+                return self.describe(name)
+        existing = self.describe(name)
+        check_same_declaration(existing, keyed, primary_keys, timeseries_column)
+        return existing
 
     def widen(
         self,

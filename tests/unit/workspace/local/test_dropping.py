@@ -34,8 +34,7 @@ def test_a_kill_while_a_table_is_dropped_leaves_none_and_the_rest_is_swept_later
     (left,) = (tmp_path / "tables" / ".dropped").iterdir()
     assert not tables.exists(NAME)
     assert tables.list("dev", "x") == []
-    tables.create(NAME, SCHEMA)
-    assert tables.version(NAME) == 0
+    assert tables.create(NAME, SCHEMA).version == 0
     opened(tmp_path)
     assert left.exists()  # another process may be at it
     os.utime(left, (1, 1))
