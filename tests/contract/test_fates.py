@@ -20,6 +20,7 @@ from mlplatform.naming import ObjectName
 from mlplatform.refine.fates import fates
 from mlplatform.refine.landed_rows import LandedRows
 from mlplatform.refine.silver import BATCH
+from tests.support.crossed import crossed
 
 if TYPE_CHECKING:
     from mlplatform.protocols.workspace import Workspace
@@ -196,8 +197,7 @@ def lines(chance: random.Random, count: int) -> list[list[str | None]]:
     ]
 
 
-@pytest.mark.parametrize("silver", [Readings, Series, Corrected, CorrectedSeries])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "silver"), crossed(range(3), [Readings, Series, Corrected, CorrectedSeries]))
 def test_each_row_has_one_fate_within_files_and_across_them(ws, silver, seed):
     chance = random.Random(seed)
     made, reader = table(ws, silver), Reader(silver)

@@ -16,16 +16,16 @@ from mlplatform.errors import PlatformError, TableError, UsageError
 from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.pipeline import Pipeline
 from mlplatform.reporting import timeline
+from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import table_rows
-from tests.support.tiny_runs import run_tiny
+from tests.support.tiny_runs import clone, run_tiny
 from tests.support.tiny_use_case import NAME, Cancellations, RegionHistory, Tiny, write_drop, write_tiny_use_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mlplatform.ops.stage_runs import StageRun
     from mlplatform.use_case import UseCase
-    from mlplatform.workspace.local.workspace import LocalWorkspace
     from tests.support.tiny_use_case import TinyFolder
 
 CATALOGS = iter(f"catalog{number}" for number in range(1000))
@@ -91,10 +91,21 @@ def empty(ws: LocalWorkspace, tmp_path: Path) -> Here:
     return Here(ws, write_tiny_use_case(tmp_path, months=6, rows_a_month=40))
 
 
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with all features up to today."""
+    folder = tmp_path_factory.mktemp("base")
+    tiny = write_tiny_use_case(folder / "use_cases", months=6, rows_a_month=40)
+    with LocalWorkspace.open(root=folder / "home") as ws:
+        run_tiny(ws, tiny.folder, TODAY, ["ingest", "refine", "features"])
+    return folder / "home"
+
+
 @pytest.fixture
-def here(empty: Here) -> Here:
-    empty.run(TODAY, "ingest", "refine", "features")
-    return empty
+def here(base: Path, tmp_path: Path) -> Iterator[Here]:
+    tiny = write_tiny_use_case(tmp_path, months=6, rows_a_month=40)
+    with LocalWorkspace.open(root=clone(base, tmp_path / "home")) as ws:
+        yield Here(ws, tiny)
 
 
 def counts(run: StageRun) -> tuple[int, ...]:

@@ -140,22 +140,26 @@ def test_monthly_windows_and_everything_so_far(ws: Workspace, events: list[Event
         assert computed(ws, MONTHLY, spread, as_of) == by_hand(MONTHLY, spread, as_of)
 
 
-@quick
-@given(events=events_of, cuts=st.lists(st.integers(0, 70), min_size=1, max_size=4, unique=True).map(sorted))
-def test_computed_in_steps_is_computed_at_once(ws: Workspace, events: list[Event], cuts: list[int]) -> None:
-    for spec in (HOURLY, MONTHLY):
-        rows: Rows = {}
-        since = None
-        for cut in cuts:
-            as_of = START + timedelta(hours=cut, minutes=20)
-            rows |= {
-                key: row
-                for key, row in computed(ws, spec, events, as_of, since).items()
-                if since is None or key[1] >= since
-            }
-            since = as_of
-        assert since is not None
-        assert rows == computed(ws, spec, events, since)
+@pytest.mark.parametrize("examples", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_computed_in_steps_is_computed_at_once(ws: Workspace, examples: int) -> None:
+    @settings(quick, max_examples=examples)
+    @given(events=events_of, cuts=st.lists(st.integers(0, 70), min_size=1, max_size=4, unique=True).map(sorted))
+    def check(events: list[Event], cuts: list[int]) -> None:
+        for spec in (HOURLY, MONTHLY):
+            rows: Rows = {}
+            since = None
+            for cut in cuts:
+                as_of = START + timedelta(hours=cut, minutes=20)
+                rows |= {
+                    key: row
+                    for key, row in computed(ws, spec, events, as_of, since).items()
+                    if since is None or key[1] >= since
+                }
+                since = as_of
+            assert since is not None
+            assert rows == computed(ws, spec, events, since)
+
+    check()
 
 
 def test_after_a_long_silence_the_newest_row_says_that_nothing_happened(ws: Workspace) -> None:

@@ -13,6 +13,7 @@ from mlplatform.features.backfill import Backfill
 from mlplatform.pipeline import Pipeline
 from mlplatform.protocols.frames import metered
 from mlplatform.workspace.local import staging
+from tests.support.crossed import every
 from tests.support.tiny_runs import run_tiny
 from tests.support.tiny_use_case import NAME, RegionHistory, Tiny, write_tiny_use_case
 
@@ -57,7 +58,7 @@ def at(ws: LocalWorkspace, tiny: TinyFolder, as_of: str, **parts: Any) -> Pipeli
     return Pipeline(ws, type("Changed", (Tiny,), parts).open(NAME, tiny.folder, ws), parse_as_of(as_of))
 
 
-@pytest.mark.parametrize("steps", [["2020-05-01"], ["2020-03-01", "2020-05-01"]])
+@pytest.mark.parametrize("steps", every(2, [(["2020-03-01", "2020-05-01"],), (["2020-05-01"],)]))
 def test_each_feature_table_is_computed_once_in_a_step(
     ws: LocalWorkspace, tiny: TinyFolder, stagings: list[Path], steps: list[str]
 ) -> None:

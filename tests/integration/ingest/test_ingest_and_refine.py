@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 STAGES = ("ingest", "refine", "features")
 # An environment of its own for each test: one workspace and one engine serve them all.
 CATALOGS = iter(f"catalog{number}" for number in range(1000))
+MAY = "may"
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,26 @@ def run(here: LocalWorkspace, tiny: TinyFolder) -> Callable[..., dict[str, Stage
     return run_stages
 
 
+@pytest.fixture(scope="module")
+def may(
+    shared: LocalWorkspace, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[LocalWorkspace, TinyFolder, dict[str, StageResult]]:
+    """A run as of May, to be looked at only."""
+    tiny = write_tiny_use_case(tmp_path_factory.mktemp("may"), months=6, rows_a_month=40)
+    shared.catalog = MAY
+    summary = run_tiny(shared, tiny.folder, "2020-05-01", STAGES)
+    return shared, tiny, {stage.stage: stage.result for stage in summary.stages}
+
+
+@pytest.fixture
+def in_may(
+    may: tuple[LocalWorkspace, TinyFolder, dict[str, StageResult]],
+) -> tuple[LocalWorkspace, TinyFolder, dict[str, StageResult]]:
+    """The same, whatever catalog the test before looked at."""
+    may[0].catalog = MAY
+    return may
+
+
 def name(ws: LocalWorkspace, table: str) -> str:
     return str(Namespace(ws.catalog, NAME).table(table))
 
@@ -80,8 +101,8 @@ def written(tiny: TinyFolder, source: str, until: str) -> int:
     return sum(number for file, number in tiny.rows.items() if file.startswith(source) and file < f"{source}_{until}")
 
 
-def test_every_landed_row_arrives_once_and_no_later_one(here, tiny, run):
-    results = run("2020-05-01")
+def test_every_landed_row_arrives_once_and_no_later_one(in_may):
+    here, tiny, results = in_may
     assert (
         results["ingest"].rows_in
         == results["ingest"].rows_out
@@ -123,8 +144,13 @@ def test_a_new_file_is_picked_up_with_the_labels_that_became_known(here, tiny, r
     assert count(here, "gold_labels") > labels
 
 
-def test_month_by_month_gives_what_one_run_at_the_end_gives(here, tiny, run):
-    for month in ("2020-03", "2020-04", "2020-05", "2020-07"):
+# By day in larger steps.
+@pytest.mark.parametrize(
+    "months",
+    [("2020-04", "2020-07"), pytest.param(("2020-03", "2020-04", "2020-05", "2020-07"), marks=pytest.mark.slow)],
+)
+def test_month_by_month_gives_what_one_run_at_the_end_gives(here, tiny, run, months):
+    for month in months:
         run(f"{month}-01")
     stepwise = state(here)
     here.catalog = next(CATALOGS)
@@ -342,8 +368,8 @@ def test_before_the_first_label_is_known_there_is_none(here, tiny, run):
         known_labels(here, use_case.namespace, use_case.label_spine(), first_of("2020-02"))
 
 
-def test_features_count_only_what_happened_before_the_row(here, tiny, run):
-    run("2020-05-01")
+def test_features_count_only_what_happened_before_the_row(in_may):
+    here, _, _ = in_may
     regions = {row["account"]: row["region"] for row in rows(here, "silver_signups")}
     events = [(regions[row["account"]], row["cancelled_at"]) for row in rows(here, "silver_cancellations")]
     found = rows(here, "features_region")
@@ -354,8 +380,8 @@ def test_features_count_only_what_happened_before_the_row(here, tiny, run):
         assert row["region_cancellations"] == before
 
 
-def test_the_record_of_a_run_pins_what_was_read(here, tiny, run):
-    run("2020-05-01")
+def test_the_record_of_a_run_pins_what_was_read(in_may):
+    here, _, _ = in_may
     recorded = {
         row["stage"]: row for row in here.tables.to_arrow(f"{here.catalog}.ops.stage_runs", at_most=10**6).to_pylist()
     }

@@ -86,7 +86,9 @@ def deal(root: str, folder: str, barrier: Any) -> None:
 
 
 def test_processes_that_deal_out_at_once_do_it_once(tmp_path: Path, tiny: TinyFolder) -> None:
-    context = multiprocessing.get_context("spawn")
+    # Forked off a server that has the heavy packages loaded: each would load them itself otherwise.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.tiny_preload"])
     barrier = context.Barrier(3)
     arguments = (str(tmp_path / "home"), str(tiny.folder), barrier)
     processes = [context.Process(target=deal, args=arguments) for _ in range(3)]

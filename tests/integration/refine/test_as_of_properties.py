@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from mlplatform import FeatureLookup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
 TIME = pa.timestamp("us", "UTC")
@@ -40,9 +42,14 @@ VALUES = st.one_of(st.none(), st.integers(0, 9))
 SPINE_ROWS = st.lists(st.tuples(st.none() | KEYS1, st.none() | KEYS2, TIMES), max_size=12)
 FEATURE_ROWS = st.dictionaries(st.tuples(KEYS1, KEYS2, TIMES), st.tuples(VALUES, st.none() | st.just("b")), max_size=25)
 LOOKBACKS = st.sampled_from([None, 0, 1, 2, 3, DAY])
-CHECKED = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+A_FEW_AND_MANY = pytest.mark.parametrize("examples", [15, pytest.param(60, marks=pytest.mark.slow)])
+
+
+def check(examples: int, prove: Callable[..., None], **values: Any) -> None:
+    """Put a property to so many examples."""
+    given(spine=SPINE_ROWS, features=FEATURE_ROWS, lookback=LOOKBACKS, **values)(
+        settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow])(prove)
+    )()
 
 
 @dataclass
@@ -89,39 +96,48 @@ def oracle(spine: list[tuple[Any, ...]], features: list[tuple[Any, ...]], lookba
     return rows
 
 
-@CHECKED
-@given(spine=SPINE_ROWS, features=FEATURE_ROWS, lookback=LOOKBACKS)
-def test_the_join_is_the_oracles(join: Join, spine: Any, features: Any, lookback: int | None) -> None:
+@A_FEW_AND_MANY
+def test_the_join_is_the_oracles(join: Join, examples: int) -> None:
     """Row count kept, duplicates too; null keys match nothing; the latest row whole; lookback to the microsecond."""
-    rows = _rows(features)
-    assert join(spine, rows, lookback) == oracle(spine, rows, lookback)
+
+    def prove(spine: Any, features: Any, lookback: int | None) -> None:
+        rows = _rows(features)
+        assert join(spine, rows, lookback) == oracle(spine, rows, lookback)
+
+    check(examples, prove)
 
 
-@CHECKED
-@given(spine=SPINE_ROWS, features=FEATURE_ROWS, lookback=LOOKBACKS, random=st.randoms())
-def test_permuting_changes_nothing(join: Join, spine: Any, features: Any, lookback: int | None, random: Any) -> None:
-    rows = _rows(features)
-    before = Counter(join(spine, rows, lookback))
-    random.shuffle(spine)
-    random.shuffle(rows)
-    assert Counter(join(spine, rows, lookback)) == before
+@A_FEW_AND_MANY
+def test_permuting_changes_nothing(join: Join, examples: int) -> None:
+    def prove(spine: Any, features: Any, lookback: int | None, random: Any) -> None:
+        rows = _rows(features)
+        before = Counter(join(spine, rows, lookback))
+        random.shuffle(spine)
+        random.shuffle(rows)
+        assert Counter(join(spine, rows, lookback)) == before
+
+    check(examples, prove, random=st.randoms())
 
 
-@CHECKED
-@given(spine=SPINE_ROWS, features=FEATURE_ROWS, lookback=LOOKBACKS, later=FEATURE_ROWS)
-def test_the_future_changes_nothing(join: Join, spine: Any, features: Any, lookback: int | None, later: Any) -> None:
-    rows = _rows(features)
-    newest = max((time for _, _, time in spine), default=0)
-    future = [row for row in _rows(later) if row[2] > newest and row[:3] not in features]
-    assert join(spine, rows + future, lookback) == join(spine, rows, lookback)
+@A_FEW_AND_MANY
+def test_the_future_changes_nothing(join: Join, examples: int) -> None:
+    def prove(spine: Any, features: Any, lookback: int | None, later: Any) -> None:
+        rows = _rows(features)
+        newest = max((time for _, _, time in spine), default=0)
+        future = [row for row in _rows(later) if row[2] > newest and row[:3] not in features]
+        assert join(spine, rows + future, lookback) == join(spine, rows, lookback)
+
+    check(examples, prove, later=FEATURE_ROWS)
 
 
-@CHECKED
-@given(spine=SPINE_ROWS, features=FEATURE_ROWS, lookback=LOOKBACKS, cut=st.integers(0, 12))
-def test_the_parts_make_the_whole(join: Join, spine: Any, features: Any, lookback: int | None, cut: int) -> None:
-    rows = _rows(features)
-    parts = join(spine[:cut], rows, lookback) + join(spine[cut:], rows, lookback)
-    assert parts == join(spine, rows, lookback)
+@A_FEW_AND_MANY
+def test_the_parts_make_the_whole(join: Join, examples: int) -> None:
+    def prove(spine: Any, features: Any, lookback: int | None, cut: int) -> None:
+        rows = _rows(features)
+        parts = join(spine[:cut], rows, lookback) + join(spine[cut:], rows, lookback)
+        assert parts == join(spine, rows, lookback)
+
+    check(examples, prove, cut=st.integers(0, 12))
 
 
 @pytest.mark.parametrize("size", [200, 5_000])

@@ -24,7 +24,7 @@ from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.silver import SilverTable
 from mlplatform.workspace.local.tables import LocalTables
 from mlplatform.workspace.local.workspace import LocalWorkspace
-from tests.support.crossed import crossed
+from tests.support.crossed import crossed, every
 from tests.support.state import table_rows
 from tests.support.tiny_runs import clone
 from tests.support.tiny_use_case import (
@@ -226,7 +226,8 @@ def test_sql_of_other_types_than_declared_is_refined_again_too(tmp_path, tiny):
     assert after.column("price").to_pylist() == [12 * price for price in before.column("price").to_pylist()]
 
 
-@pytest.mark.parametrize("silver", [Northern, Yearly])
+# Yearly by day: the test of a changed expression.
+@pytest.mark.parametrize("silver", every(2, [Northern, Yearly]))
 def test_rows_that_no_longer_go_on_are_gone_everywhere_and_come_back(ws, tiny, new, silver):
     run(ws, tiny, silver)
     assert contents(ws) == new[silver.__name__]
@@ -249,6 +250,8 @@ def test_an_earlier_time_leaves_no_row_of_the_other_unit(ws, tiny, new):
     assert contents(ws) == new["Yearly"]
 
 
+# By day: that of an earlier time, and tables that are restored (test_lost_tables.py).
+@pytest.mark.slow
 def test_a_table_that_was_put_back_and_is_declared_otherwise_has_one_unit(ws, tiny, new):
     run(ws, tiny, Monthly)
     DeltaTable(str(ws.root / "tables" / "dev" / "tiny" / "silver_signups")).restore(2)
@@ -325,7 +328,8 @@ def test_a_run_that_is_killed_is_completed_or_taken_back(ws, tiny, new, monkeypa
     assert contents(ws) == new[then.__name__]
 
 
-@pytest.mark.parametrize(("number", "then"), crossed([2, 3], [Monthly, Yearly]))
+# By day one, in which the other declaration comes, too.
+@pytest.mark.parametrize(("number", "then"), every(4, [(3, Yearly), (2, Monthly), (2, Yearly), (3, Monthly)]))
 def test_what_a_killed_run_refined_of_a_later_time_is_not_refined_twice(ws, tiny, new, monkeypatch, number, then):
     run(ws, tiny, Monthly, NOW, "ingest")
     if then is Monthly:
@@ -378,7 +382,10 @@ def test_a_quarantine_that_took_some_of_the_files_is_completed(tmp_path, tiny, n
         assert contents(ws) == new["Northern"]
 
 
-@pytest.mark.parametrize("earlier", [(), ("2020-01-15",)], ids=["a first run", "a run that found nothing"])
+# Of a first run that failed by day: the tests before.
+@pytest.mark.parametrize(
+    "earlier", every(2, [(("2020-01-15",),), ((),)]), ids=["a run that found nothing", "a first run"]
+)
 def test_what_a_run_that_did_not_complete_refined_is_refined_again(tmp_path, tiny, new, monkeypatch, earlier):
     with LocalWorkspace.open(root=tmp_path / "home") as ws:
         for as_of in earlier:
@@ -416,7 +423,7 @@ def test_what_cannot_be_computed_changes_nothing(ws, tiny):
     assert contents(ws) == before
 
 
-@pytest.mark.parametrize("as_of", [BEFORE, NOW], ids=["of other files", "of the same files"])
+@pytest.mark.parametrize("as_of", every(2, [NOW, BEFORE]), ids=["of the same files", "of other files"])
 def test_what_another_run_refines_while_all_is_refined_again_stays(ws, tiny, new, monkeypatch, as_of):
     run(ws, tiny, Monthly, as_of, "ingest")
     overwrite, meanwhile = LocalTables.overwrite, []

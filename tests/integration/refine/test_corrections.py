@@ -25,11 +25,11 @@ from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.use_case import UseCase
 from mlplatform.workspace.local.tables import LocalTables
-from tests.support.crossed import crossed
+from tests.support.crossed import every
 from tests.support.tiny_use_case import NAME, Tiny, write_tiny_use_case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -254,6 +254,7 @@ def again(here: Here, **changes: Any) -> Here:
 
 
 def test_a_correction_holds_from_the_time_it_was_known(here: Here) -> None:
+    here.features = ()
     here.run(2)
     here.land(3, "A,2020-01-01,x,2", "C,2020-01-03,y,5")
     assert here.details(4).corrections == {"silver_readings": 1}
@@ -270,6 +271,7 @@ def test_a_correction_holds_from_the_time_it_was_known(here: Here) -> None:
 
 
 def test_the_same_delivered_again_is_repeated_and_a_faulty_correction_is_quarantined(here: Here) -> None:
+    here.features = ()
     here.run(2)
     here.land(2, "A,2020-01-01,x,1", "B,2020-01-01,x,none")
     details = here.details(3)
@@ -312,6 +314,7 @@ def test_what_follows_from_a_correction_is_computed_and_no_more(here: Here) -> N
 
 
 def test_a_corrected_outcome_gives_the_label_anew_from_then_on(here: Here) -> None:
+    here.features = ()
     here.land(2, "B,2020-01-02,1", source="outcomes")
     here.run(3)
     assert here.rows("gold_labels", "id", "happened", "label_known_at") == [
@@ -336,9 +339,11 @@ def land_many(here: Here) -> None:
     here.land(5, "A,2020-01-01,0", "B,2020-01-03,1", "C,2020-01-05,1", source="outcomes")
 
 
-def test_step_by_step_gives_what_one_run_gives(here: Here) -> None:
+# Day by day at night: by day some of the steps are larger.
+@pytest.mark.parametrize("days", [(4, 7), pytest.param(range(2, 8), marks=pytest.mark.slow)])
+def test_step_by_step_gives_what_one_run_gives(here: Here, days: Sequence[int]) -> None:
     land_many(here)
-    for number in range(2, 8):
+    for number in days:
         here.run(number)
     at_once = again(here)
     at_once.run(7)
@@ -350,6 +355,8 @@ def test_step_by_step_gives_what_one_run_gives(here: Here) -> None:
     ]
 
 
+# By day: step by step is at once, above, and the leak check with fewer stretches, below.
+@pytest.mark.slow
 def test_corrections_are_no_leak(here: Here) -> None:
     land_many(here)
     here.run(7)
@@ -360,7 +367,7 @@ def test_corrections_are_no_leak(here: Here) -> None:
 
 def test_a_range_that_ends_before_it_begins_has_no_rows(here: Here) -> None:
     here.silver = FirstReadings
-    here.run(2)
+    here.run(2, "ingest", "refine")
     use_case = here.use_case()
     view = WorkspaceAsOf(here.ws, use_case.namespace, day(2))
     assert compute(TotalFeatures(), view, day(3)).count() == 0
@@ -405,13 +412,16 @@ def test_what_corrects_an_earlier_hour_does_not_override_a_later_one(here: Here)
     assert at_once.rows("features_latest") == stepwise
 
 
-def test_sums_from_which_a_correction_takes_all_say_so(here: Here) -> None:
+# Day by day at night.
+@pytest.mark.parametrize("days", [((4,), (6,)), pytest.param(((2, 4), (5, 6)), marks=pytest.mark.slow)])
+def test_sums_from_which_a_correction_takes_all_say_so(here: Here, days: tuple[Sequence[int], ...]) -> None:
     here = Here(here.ws, here.folder, features=(RecentFeatures,))
-    for number in (2, 4):
+    before, after = days
+    for number in before:
         here.run(number)
     # It comes late: the sums of day 4 hold what it takes away.
     here.land(2, "A,2020-01-01,y,1", "B,2020-01-01,y,10")
-    for number in (5, 6):
+    for number in after:
         here.run(number)
     assert here.rows("features_recent") == [
         *(("x", str(day(number)), "11.0" if number < 3 else "0.0") for number in range(2, 7)),
@@ -449,7 +459,7 @@ def test_a_correction_holds_no_earlier_than_what_it_says(here: Here) -> None:
 
 
 def test_a_file_that_comes_late_changes_nothing_but_what_it_is_about(here: Here) -> None:
-    here.run(2)
+    here.features = ()
     here.land(4, "A,2020-01-01,x,4", "B,2020-01-01,x,10", "E,2020-01-04,z,7")
     here.run(5)
     batches = dict(here.rows("silver_readings", "id", "_batch"))
@@ -464,7 +474,7 @@ def test_a_file_that_comes_late_changes_nothing_but_what_it_is_about(here: Here)
     assert (runs["refine"].result.rows_in, details.again) == (2, {"silver_readings": 3})
     assert (details.corrections, details.repeated) == ({"silver_readings": 2}, {})
     assert dict(here.rows("silver_readings", "id", "_batch"))["E"] == batches["E"]
-    at_once = again(here)
+    at_once = again(here, features=())
     at_once.run(6)
     for table in ("silver_readings", "quarantine_readings"):
         assert here.rows(table) == at_once.rows(table), table
@@ -472,7 +482,6 @@ def test_a_file_that_comes_late_changes_nothing_but_what_it_is_about(here: Here)
 
 
 def test_a_late_file_that_gives_a_record_another_time_moves_its_row_of_the_spine(here: Here) -> None:
-    here.run(2)
     here.land(4, "E,2020-01-04,x,7")
     here.run(5)
     here.land(3, "E,2020-01-03,x,6", "A,2020-01-01,x,1")
@@ -484,15 +493,25 @@ def test_a_late_file_that_gives_a_record_another_time_moves_its_row_of_the_spine
         assert here.rows(table) == at_once.rows(table), table
 
 
+# By day one place of four: what was quarantined, and silver not yet. Of other runs that die: test_changed_silver.py.
 @pytest.mark.parametrize(
-    ("method", "table"), crossed(["append", "overwrite"], ["quarantine_readings", "silver_readings"])
+    ("method", "table"),
+    every(
+        4,
+        [
+            ("append", "quarantine_readings"),
+            ("append", "silver_readings"),
+            ("overwrite", "quarantine_readings"),
+            ("overwrite", "silver_readings"),
+        ],
+    ),
 )
 def test_a_run_that_dies_over_a_late_file_is_done_again(
     here: Here, monkeypatch: pytest.MonkeyPatch, method: str, table: str
 ) -> None:
-    here.run(2)
+    here.features, stages = (), ("ingest", "refine")
     here.land(4, "A,2020-01-01,x,4", "B,2020-01-01,x,none")
-    here.run(5)
+    here.run(5, *stages)
     here.land(3, "A,2020-01-01,x,3", "B,2020-01-01,x,nothing")
     real = getattr(LocalTables, method)
 
@@ -504,16 +523,17 @@ def test_a_run_that_dies_over_a_late_file_is_done_again(
 
     monkeypatch.setattr(LocalTables, method, dying)
     with contextlib.suppress(RuntimeError):
-        here.run(6)
+        here.run(6, *stages)
     monkeypatch.undo()
-    here.run(6)
-    at_once = again(here)
-    at_once.run(6)
+    here.run(6, *stages)
+    at_once = again(here, features=())
+    at_once.run(6, *stages)
     for name in ("silver_readings", "quarantine_readings"):
         assert here.rows(name) == at_once.rows(name), name
 
 
 def test_a_lost_quarantine_is_filled_again(here: Here) -> None:
+    here.features = ()
     here.land(2, "A,2020-01-01,x,2", "B,2020-01-01,x,none")
     here.run(3)
     before = here.rows("quarantine_readings")
@@ -522,6 +542,8 @@ def test_a_lost_quarantine_is_filled_again(here: Here) -> None:
     assert here.rows("quarantine_readings") == before != []
 
 
+# By day: the two tests after it and the plans'.
+@pytest.mark.slow
 def test_a_table_that_gains_corrections_takes_its_duplicates_in_and_gives_them_back(here: Here) -> None:
     here.silver = FirstReadings
     here.land(2, "A,2020-01-01,x,2", "B,2020-01-01,x,none")
@@ -552,7 +574,18 @@ def test_a_table_that_gains_corrections_takes_its_duplicates_in_and_gives_them_b
     assert here.seen(5)["A"] == ("x", 1.0)
 
 
+def test_what_were_duplicates_become_corrections(here: Here) -> None:
+    here.silver, here.features = FirstReadings, ()
+    here.land(2, "A,2020-01-01,x,2", "B,2020-01-01,x,none")
+    here.run(3)
+    here.silver = Readings
+    assert here.details(3).corrections == {"silver_readings": 1}
+    assert here.seen(3)["A"] == ("x", 2.0)
+    assert here.rows("quarantine_readings", "reason") == [("value_is_a_number",)]
+
+
 def test_taken_back_nothing_is_a_correction(here: Here) -> None:
+    here.features = ()
     here.land(2, "A,2020-01-01,x,2")
     here.run(3)
     # What was a correction is the first that passes.
@@ -579,7 +612,7 @@ def test_the_plan_says_what_corrections_bring_in(here: Here) -> None:
 
 
 def test_the_plan_says_that_corrections_come_in_which_cancel_each_other_out(here: Here) -> None:
-    here.silver = FirstReadings
+    here.silver, here.features = FirstReadings, ()
     here.land(2, "A,2020-01-01,x,2")
     here.land(3, "A,2020-01-01,x,1")
     here.run(4)
@@ -592,6 +625,7 @@ def test_the_plan_says_that_corrections_come_in_which_cancel_each_other_out(here
 
 
 def test_what_was_not_corrected_is_read_by_time(here: Here, capsys: pytest.CaptureFixture[str]) -> None:
+    here.features = ()
     here.land(2, "A,2020-01-01,x,2")
     here.run(3)
     view = WorkspaceAsOf(here.ws, here.use_case().namespace, day(3))
@@ -626,14 +660,22 @@ LINES = st.tuples(st.sampled_from(["A", "B"]), st.sampled_from(["x", "y"]), st.s
 DROPS = st.lists(st.lists(LINES, max_size=3), min_size=2, max_size=4)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(drops=DROPS, seed=st.integers(0, 10**6))
+@pytest.mark.parametrize("examples", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_however_files_come_as_of_reads_give_the_last_delivery_by_then(
-    ws: LocalWorkspace, tmp_path_factory: pytest.TempPathFactory, drops: list[list[Any]], seed: int
+    ws: LocalWorkspace, tmp_path_factory: pytest.TempPathFactory, examples: int
 ) -> None:
+    @settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow])
+    @given(drops=DROPS, seed=st.integers(0, 10**6))
+    def check(drops: list[list[Any]], seed: int) -> None:
+        folder = write_tiny_use_case(tmp_path_factory.mktemp("drops"), months=1, rows_a_month=2).folder
+        check_any_order(Here(ws, folder, features=()), drops, seed)
+
+    check()
+
+
+def check_any_order(here: Here, drops: list[list[Any]], seed: int) -> None:
     """File by file in any order is all at once; as of each day holds the last delivery that had landed."""
     order = random.Random(seed).sample(range(1, len(drops) + 1), len(drops))
-    here = Here(ws, write_tiny_use_case(tmp_path_factory.mktemp("drops"), months=1, rows_a_month=2).folder, features=())
     last = len(drops) + 2
     for number in order:
         here.land(number, *(f"{key},2020-01-01,{kind},{value}" for key, kind, value in drops[number - 1]))

@@ -12,15 +12,14 @@ import pytest
 from mlplatform.as_of import parse_as_of
 from mlplatform.ops.records import STAGE_RUNS
 from mlplatform.pipeline import Pipeline
+from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.state import table_rows
+from tests.support.tiny_runs import clone
 from tests.support.tiny_use_case import NAME, Tiny, TinyFolder, write_tiny_use_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlplatform.workspace.local.workspace import LocalWorkspace
-
-CATALOGS = iter(f"catalog{number}" for number in range(1000))
 AS_OF = "2020-07-01"
 TABLES = '''
 from pyspark.sql import functions as F
@@ -122,10 +121,24 @@ class Here:
 
 @pytest.fixture
 def here(ws: LocalWorkspace, tmp_path: Path, modules: Modules) -> Here:
-    ws.catalog = next(CATALOGS)
-    made = Here(ws, write_tiny_use_case(tmp_path, months=6, rows_a_month=40), tmp_path, modules)
-    made.run("ingest", "refine", "features")
-    return made
+    return Here(ws, write_tiny_use_case(tmp_path, months=6, rows_a_month=40), tmp_path, modules)
+
+
+@pytest.fixture
+def ws(tmp_path: Path, modules: Modules, base: Path) -> Iterator[LocalWorkspace]:
+    """A copy of a workspace in which all stages were run."""
+    if not base.exists():
+        with LocalWorkspace.open(root=base) as first:
+            tiny = write_tiny_use_case(base.parent, months=6, rows_a_month=40)
+            Here(first, tiny, base.parent, modules).run("ingest", "refine", "features")
+    with LocalWorkspace.open(root=clone(base, tmp_path / "home")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test leaves what all go on from: the modules that it imports are its own."""
+    return tmp_path_factory.mktemp("base") / "home"
 
 
 def test_the_same_code_again_computes_nothing(here: Here) -> None:

@@ -96,7 +96,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> TinyFolder:
     return write_tiny_use_case(tmp_path_factory.mktemp("uc"), months=9)
 
 
-@pytest.fixture(scope="module", params=[Alone, Coded, WithText], ids=["lightgbm", "xgboost, coded", "catboost, coded"])
+# XGBoost by day: what is fitted and stored of it, in unit/training; of a coded booster in the cycle, CatBoost.
+@pytest.fixture(
+    scope="module",
+    params=[Alone, pytest.param(Coded, marks=pytest.mark.slow), WithText],
+    ids=["lightgbm", "xgboost, coded", "catboost, coded"],
+)
 def cycled(
     request: pytest.FixtureRequest, written: TinyFolder, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[LocalWorkspace, Any]]:

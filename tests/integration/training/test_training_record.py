@@ -22,7 +22,7 @@ AS_OF = "2020-08-01"
 def test_failed_trials_and_empty_columns_are_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hyperopt import hp
 
-    folder = write_tiny_use_case(tmp_path / "uc", training={"search": {"max_evals": 6}})
+    folder = write_tiny_use_case(tmp_path / "uc", training={"search": {"max_evals": 4}})
     for drop in (folder.data / "signups").glob("*.csv"):
         head, *lines = drop.read_text().splitlines()
         # Nobody counted seats: the price a seat cannot be computed either.
@@ -49,7 +49,7 @@ def test_failed_trials_and_empty_columns_are_on_record(tmp_path: Path, monkeypat
 
         monkeypatch.setattr(TinyTrainer, "search_space", lambda self: {"C": hp.choice("C", [-1.0, -2.0])})
         monkeypatch.setattr(TinyTrainer, "default_params", {"C": 2.0})
-        with pytest.raises(StageError, match=r"None of 6 sets.*InvalidParameterError") as caught:
+        with pytest.raises(StageError, match=r"None of 4 sets.*InvalidParameterError") as caught:
             run_tiny(ws, folder.folder, "2020-11-01", ["ingest", "refine", "features", "train"])
         assert caught.value.hint
         assert mlflow.active_run() is None

@@ -14,6 +14,7 @@ from mlplatform.errors import DamagedTableError, PlatformError, TableError
 from mlplatform.protocols.maintenance import explained
 from mlplatform.protocols.tables import Transaction
 from mlplatform.workspace.local.workspace import LocalWorkspace
+from tests.support.crossed import crossed
 from tests.support.damages import DATA, JOURNAL, LOG, cut, data, entry, flip
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ def test_a_damaged_log_is_put_back_from_copies_and_nothing_is_lost(ws, root, how
         assert again.maintenance.mend(NAME, keep="rows", aside="first") == ()
 
 
-@pytest.mark.parametrize("how", DATA)
-@pytest.mark.parametrize("keep", ["rows", "history", "nothing"])
+@pytest.mark.parametrize(("keep", "how"), crossed(["rows", "history", "nothing"], DATA))
 def test_a_damaged_data_file_is_left_behind_and_put_aside(ws, root, how, keep):
     version = ws.tables.version(NAME)
     before = {file.name for file in folder(root).glob("*.parquet")}
