@@ -248,7 +248,8 @@ def test_estimated_first_then_realised_beside_the_estimate(open_at, tiny):
 
 
 def test_in_every_window_what_was_scored_is_known_or_waiting_or_never_came(open_at, tiny):
-    ws = open_at("second")
+    ws = open_at("scored")
+    run_tiny(ws, tiny.folder, LATER, ["monitor"])
     for as_of in ("2020-11-01", LAST):
         run_tiny(ws, tiny.folder, as_of, [*PREPARE, "score", "monitor"])
     rows = [row for row in performance(ws) if row["scored"] is not None]

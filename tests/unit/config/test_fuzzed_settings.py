@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -86,9 +87,20 @@ def test_the_whole_of_it_is_read() -> None:
     assert read(yaml.safe_dump(WHOLE), "prod") is not None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(places(WHOLE)), VALUES, st.sampled_from(["dev", "prod"]))
 def test_any_value_in_any_place_is_taken_or_refused(place: tuple[Any, ...], value: Any, env: str) -> None:
+    _taken_or_refused(place, value, env)
+
+
+@pytest.mark.slow
+@settings(max_examples=600, deadline=None)
+@given(st.sampled_from(places(WHOLE)), VALUES, st.sampled_from(["dev", "prod"]))
+def test_many_values_are_taken_or_refused(place: tuple[Any, ...], value: Any, env: str) -> None:
+    _taken_or_refused(place, value, env)
+
+
+def _taken_or_refused(place: tuple[Any, ...], value: Any, env: str) -> None:
     found = read(yaml.safe_dump(changed(place, value), allow_unicode=True), env)
     if found is not None:
         assert not any(isinstance(it, float) and not abs(it) < float("inf") for it in leaves(found.model_dump()))

@@ -49,11 +49,24 @@ def alike(one: float | None, other: float | None) -> bool:
     return missing[0] and missing[1] if any(missing) else one == other
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=15)
 @given(tables, tables, st.randoms(use_true_random=False))
 def test_every_key_is_added_removed_changed_or_the_same(
     old: dict[int, float | None], new: dict[int, float | None], order: Any
 ) -> None:
+    _told_apart(old, new, order)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=150)
+@given(tables, tables, st.randoms(use_true_random=False))
+def test_every_key_of_many_tables_is_added_removed_changed_or_the_same(
+    old: dict[int, float | None], new: dict[int, float | None], order: Any
+) -> None:
+    _told_apart(old, new, order)
+
+
+def _told_apart(old: dict[int, float | None], new: dict[int, float | None], order: Any) -> None:
     shuffled = list(new)
     order.shuffle(shuffled)
     found = compare_rows(floats(old), floats({key: new[key] for key in shuffled}), ["k"])
@@ -66,7 +79,7 @@ def test_every_key_is_added_removed_changed_or_the_same(
     assert bool(found) == bool(changed or set(old) ^ set(new))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=15)
 @given(tables)
 def test_rows_are_what_they_are_in_any_order_of_columns(rows: dict[int, float | None]) -> None:
     assert not compare_rows(floats(rows), floats(rows).select(["v", "k"]), ["k"])

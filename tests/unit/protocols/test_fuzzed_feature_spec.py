@@ -81,9 +81,20 @@ def test_the_whole_of_it_is_read() -> None:
     assert spec.lookback("dev.risk.features_lender") == 86400.0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(places(WHOLE)), VALUES)
 def test_any_value_in_any_place_is_taken_or_refused(place: tuple[Any, ...], value: Any) -> None:
+    _taken_or_refused(place, value)
+
+
+@pytest.mark.slow
+@settings(max_examples=600, deadline=None)
+@given(st.sampled_from(places(WHOLE)), VALUES)
+def test_many_values_are_taken_or_refused(place: tuple[Any, ...], value: Any) -> None:
+    _taken_or_refused(place, value)
+
+
+def _taken_or_refused(place: tuple[Any, ...], value: Any) -> None:
     content: Any = copy.deepcopy(WHOLE)
     inside = content
     for key in place[:-1]:

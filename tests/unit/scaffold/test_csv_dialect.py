@@ -229,25 +229,25 @@ def test_a_few_broken_lines_do_not_hide_the_delimiter() -> None:
 
 
 def test_a_wide_table_is_shown_in_few_lines_and_whole_as_json(tmp_path: Path) -> None:
-    wide = {f"Variável {number}": [f"{n * number % 97},5" for n in range(ROWS)] for number in range(500)}
+    wide = {f"Variável {number}": [f"{n * number % 97},5" for n in range(ROWS)] for number in range(150)}
     path = write(tmp_path, table(**wide))
     asked = ["--task", "classification", "--entity", "Código", "--timestamp", "Data", "--label", "Comprou"]
     called = ["new-use-case", "larga", *asked, "--from-csv", str(path), "--use-cases", str(tmp_path / "use_cases")]
     said = CliRunner().invoke(cli, [*called, "--dry-run"])
     assert said.exit_code == 0, said.output
     assert len(said.output) < 3000
-    assert "Numbers:     501: " in said.output
-    assert "and 491 more" in said.output
+    assert "Numbers:     151: " in said.output
+    assert "and 141 more" in said.output
     assert "Nothing was written" in said.output
     assert not (tmp_path / "use_cases").exists()
     shown = json.loads(CliRunner().invoke(cli, [*called, "--dry-run", "--json"]).output)
-    assert (len(shown["numbers"]), shown["dry_run"]) == (501, True)
+    assert (len(shown["numbers"]), shown["dry_run"]) == (151, True)
     assert shown["data"]["dialect"] == {
         "delimiter": ";", "encoding": "latin-1", "decimal": ",", "thousands": ".", "date_format": "dd/MM/yyyy",
     }  # fmt: skip
     assert CliRunner().invoke(cli, called).exit_code == 0
     (facts, *_) = discovery.load(discovery.get("larga", tmp_path / "use_cases")).silver
-    assert len(facts.columns) > 500
+    assert len(facts.columns) > 150
 
 
 def test_the_command_shows_what_it_found_and_a_word_by_which_one_sees_it(tmp_path: Path) -> None:

@@ -112,8 +112,10 @@ def population(random: np.random.Generator, size: int) -> pa.Table:
     )
 
 
-def test_windows_without_change_are_flagged_at_most_at_the_configured_rate():
-    """With limits of zero the tests alone decide. At a true rate of 5 %, 999 of 1000 such runs flag at most 22 of 200.
+# Of either number of windows 999 of 1000 runs flag at most so many.
+@pytest.mark.parametrize(("windows", "most"), [(60, 9), pytest.param(200, 22, marks=pytest.mark.slow)])
+def test_windows_without_change_are_flagged_at_most_at_the_configured_rate(windows, most):
+    """With limits of zero the tests alone decide, at a true rate of 5 %.
 
     The benchmark false_alarms measures the rate itself.
     """
@@ -123,11 +125,11 @@ def test_windows_without_change_are_flagged_at_most_at_the_configured_rate():
         max_new_categories=tiny, false_alarm_rate=0.05,
     )  # fmt: skip
     flagged = 0
-    for _ in range(200):
+    for _ in range(windows):
         profile, window = profile_table(population(random, 2000)), population(random, 400)
         found = drift.compare(profile, count_batches(profile, [window]), window.num_rows, limits)
         flagged += any(item.violated for item in found)
-    assert flagged <= 22
+    assert flagged <= most
 
 
 def test_a_change_is_flagged():

@@ -13,6 +13,7 @@ import pytest
 from mlplatform.statistics import metrics, totals
 from mlplatform.statistics.intervals import interval
 from mlplatform.statistics.totals import ScoreBins, Totals
+from tests.support.crossed import crossed, every
 
 RANDOM = np.random.default_rng(7)
 ROWS = 40_000
@@ -36,8 +37,7 @@ def totals_of(labels: np.ndarray, scores: np.ndarray, above: float | None = None
     return totals.totals_of(rows)
 
 
-@pytest.mark.parametrize("name", SCORES)
-@pytest.mark.parametrize("rate", [0.5, 0.01])
+@pytest.mark.parametrize(("name", "rate"), crossed(SCORES, [0.5, 0.01]))
 def test_a_classification_s_metrics_are_those_of_its_rows(name: str, rate: float):
     scores = SCORES[name]
     labels = (RANDOM.random(ROWS) < np.clip(scores * rate / scores.mean(), 0, 1)).astype(float)
@@ -67,7 +67,7 @@ def test_scores_that_many_rows_share_have_an_exact_area():
 
 # The bound errs high: of lumps it is far above the error itself.
 @pytest.mark.parametrize(("spread", "bound"), [("even", 1e-4), ("in lumps", 3e-4)])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", every(3, range(3)))
 def test_many_scores_that_rows_share_cost_a_short_expression(spread: str, bound: float, seed: int):
     # As of a model of trees: 500 scores; those in lumps lie closer to each other than bins are wide.
     random = np.random.default_rng(seed)
