@@ -1,8 +1,5 @@
 """Killed at random moments and before each of its writes, and run again, a command comes to the same as undisturbed.
 
-By day commands are killed at chosen writes (`integration/test_pipeline.py`), engines (`integration/workspace`), and
-processes are stopped by signals (`e2e/test_stopping.py`).
-
 Each seed stands for some kills, each of a kind and at a moment: the process alone or with its engine, the engine alone,
 Ctrl-C, SIGTERM. A seed that failed is run again by `pytest -m '' -k second-seed17 tests/endurance`; on another day the
 process is at another place at the same moment. `MLPLATFORM_TEST_SEEDS=100-199` takes other seeds.
@@ -29,11 +26,11 @@ from tests.support.tiny_use_case import NAME, write_tiny_use_case
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
-pytestmark = pytest.mark.slow
 FIRST, SECOND = "2020-08-01", "2020-11-01"
-KILLS, TRIES = 5, 4
-# How many seeds of each command.
-NIGHTLY = {"first": 14, "second": 12, "new": 6, "replay": 6}
+KILLS, FEW_KILLS, TRIES = 5, 3, 4
+# Seeds that every run of the tests takes, and how many more there are by night: of each command. Kills before chosen
+# writes are in `integration/test_pipeline.py`, too.
+QUICK, NIGHTLY = {"first": 1}, {"first": 13, "second": 12, "new": 6, "replay": 6}
 # These write all that is ever written.
 EVERYWHERE = ("first", "second")
 OTHER_SEEDS = "MLPLATFORM_TEST_SEEDS"
@@ -125,11 +122,13 @@ def cases() -> list[ParameterSet]:
         first, _, last = given.partition("-")
         seeds = range(int(first), int(last or first) + 1)
         return [pytest.param(name, seed, id=f"{name}-seed{seed}") for name in COMMANDS for seed in seeds]
-    return [
-        pytest.param(name, seed, id=f"{name}-seed{seed}")
-        for name, count in NIGHTLY.items()
-        for seed in range(1, count + 1)
-    ]
+    found = []
+    for name in COMMANDS:
+        quick = QUICK.get(name, 0)
+        for seed in range(1, quick + NIGHTLY[name] + 1):
+            marks = () if seed <= quick else (pytest.mark.slow,)
+            found.append(pytest.param(name, seed, id=f"{name}-seed{seed}", marks=marks))
+    return found
 
 
 @pytest.mark.timeout(1800)
@@ -139,7 +138,8 @@ def test_killed_again_and_again_it_ends_as_undisturbed(bench: Bench, home: Path,
     # Where the command was quicker than the first kill, as it may be once files are in memory, another comes sooner.
     for times in range(TRIES):
         at = copy_home(bench.base(command.base), home / str(times))
-        kills = drawn(seed + 1000 * times, seconds / 2**times, KILLS)
+        count = FEW_KILLS if seed <= QUICK.get(name, 0) else KILLS
+        kills = drawn(seed + 1000 * times, seconds / 2**times, count)
         endured = bench.crashes.endure(at, command.words, kills)
         if endured.kills:
             break
@@ -148,6 +148,7 @@ def test_killed_again_and_again_it_ends_as_undisturbed(bench: Bench, home: Path,
     bench.check(name, at, endured)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", EVERYWHERE)
 def test_killed_before_each_write_of_each_stage_it_ends_as_undisturbed(bench: Bench, home: Path, name: str) -> None:
