@@ -24,7 +24,7 @@ from mlplatform.protocols.tables import Transaction
 from mlplatform.refine.silver import SilverTable
 from mlplatform.workspace.local.tables import LocalTables
 from mlplatform.workspace.local.workspace import LocalWorkspace
-from tests.support.crossed import every
+from tests.support.crossed import crossed, every
 from tests.support.state import table_rows
 from tests.support.tiny_runs import clone
 from tests.support.tiny_use_case import (
@@ -317,11 +317,7 @@ def die_on(patch: pytest.MonkeyPatch, table: str) -> None:
         patch.setattr(LocalTables, method, unless)
 
 
-# Some of the places by day; killed at any moment: tests/endurance.
-@pytest.mark.parametrize(
-    ("number", "then"),
-    every(4, [(number, then) for then in (Northern, Monthly) for number in range(1, 6)]),
-)
+@pytest.mark.parametrize(("number", "then"), crossed(range(1, 6), [Northern, Monthly]))
 def test_a_run_that_is_killed_is_completed_or_taken_back(ws, tiny, new, monkeypatch, number, then):
     run(ws, tiny, Monthly, NOW, "ingest")
     with monkeypatch.context() as patch:
