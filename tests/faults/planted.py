@@ -123,6 +123,23 @@ AS_OF_VIEW = (
     ),
 )
 
+STEPS = (
+    Fault(
+        "a step of a rolling table begins two steps late: the row that says that nothing is left is missing",
+        "features/rolling.py",
+        "oldest = grid.moment(first_wanted - reach - 1)",
+        "oldest = grid.moment(first_wanted - reach + 1)",
+        ("tests/integration/features/test_rolling_features.py",),
+    ),
+    Fault(
+        "a recalibration that is due trains",
+        "monitoring/retrain.py",
+        "then = self.recalibrating if decision.cure == RECALIBRATION else self.then",
+        "then = self.then",
+        ("tests/unit/monitoring/test_retraining.py",),
+    ),
+)
+
 LEDGER = (
     Fault(
         "what has been committed is committed again",
@@ -524,4 +541,4 @@ DIALECTS = (
     ),
 )
 
-FAULTS = (*JOINS, *AS_OF_VIEW, *LEDGER, *DUE, *GATE, *PROMOTION, *LABELS, *DRIFT, *STATISTICS, *DIALECTS)
+FAULTS = (*JOINS, *AS_OF_VIEW, *STEPS, *LEDGER, *DUE, *GATE, *PROMOTION, *LABELS, *DRIFT, *STATISTICS, *DIALECTS)

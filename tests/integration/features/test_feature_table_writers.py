@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pytest
 
 if TYPE_CHECKING:
     from mlplatform.workspace.local.workspace import LocalWorkspace
@@ -65,10 +66,11 @@ def test_two_processes_writing_one_table_lose_nothing(ws: LocalWorkspace) -> Non
     assert [row["k"] for row in rows(ws, name)] == list(range(180))
 
 
-def test_a_killed_writer_leaves_the_table_whole(ws: LocalWorkspace) -> None:
+@pytest.mark.parametrize("delays", [(0.03,), pytest.param((0.0, 0.03, 0.07), marks=pytest.mark.slow)])
+def test_a_killed_writer_leaves_the_table_whole(ws: LocalWorkspace, delays: tuple[float, ...]) -> None:
     """Every write sets one value in all rows: whenever the writer dies, all rows have the same one."""
-    name = "dev.tables.killed"
-    for delay in (0.0, 0.03, 0.07):
+    name = f"dev.tables.killed{len(delays)}"
+    for delay in delays:
         writer = _writer(ws.root, name, 0, 1000, same=True)
         _go(writer)
         assert writer.stdout is not None

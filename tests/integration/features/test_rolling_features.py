@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 from dateutil.relativedelta import relativedelta
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame
 
@@ -144,6 +144,8 @@ def test_monthly_windows_and_everything_so_far(ws: Workspace, events: list[Event
 def test_computed_in_steps_is_computed_at_once(ws: Workspace, examples: int) -> None:
     @settings(quick, max_examples=examples)
     @given(events=events_of, cuts=st.lists(st.integers(0, 70), min_size=1, max_size=4, unique=True).map(sorted))
+    # The row that says that nothing is left is the first of a step, and of an event that is older than all windows.
+    @example(events=[("a", START + timedelta(hours=1, minutes=30), 1)], cuts=[7, 9])
     def check(events: list[Event], cuts: list[int]) -> None:
         for spec in (HOURLY, MONTHLY):
             rows: Rows = {}

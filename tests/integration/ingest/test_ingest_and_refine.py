@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STAGES = ("ingest", "refine", "features")
+ROWS = STAGES[:2]
+"""Without features, which many tests do not look at."""
 # An environment of its own for each test: one workspace and one engine serve them all.
 CATALOGS = iter(f"catalog{number}" for number in range(1000))
 MAY = "may"
@@ -134,9 +136,9 @@ def test_running_twice_changes_nothing_and_says_so(here, run):
 
 
 def test_a_new_file_is_picked_up_with_the_labels_that_became_known(here, tiny, run):
-    run("2020-05-01")
+    run("2020-05-01", *ROWS)
     labels = count(here, "gold_labels")
-    results = run("2020-06-01")
+    results = run("2020-06-01", *ROWS)
     assert results["ingest"].rows_in == sum(
         tiny.rows[f"{source}_2020-05.csv"] for source in ("signups", "cancellations")
     )
@@ -272,7 +274,7 @@ def test_nothing_is_taken_of_a_large_file_that_cannot_be_read_to_its_end(here, t
 
 def test_every_faulty_row_is_quarantined_with_its_reason_and_what_it_held(here, tiny, run):
     tiny.soil("2020-03")
-    results = run("2020-05-01")
+    results = run("2020-05-01", *ROWS)
     found = rows(here, "quarantine_signups")
     assert Counter(row["reason"] for row in found) == Counter(reason for _, reason in DIRT)
     assert {row["_file"] for row in found} == {"signups/signups_2020-03.csv"}
@@ -291,7 +293,7 @@ def test_every_faulty_row_is_quarantined_with_its_reason_and_what_it_held(here, 
 def test_a_faulty_row_stays_in_the_quarantine_once(here, tiny, run):
     tiny.soil("2020-03")
     for month in ("2020-04", "2020-04", "2020-05"):
-        run(f"{month}-01")
+        run(f"{month}-01", *ROWS)
     assert count(here, "quarantine_signups") == len(DIRT)
 
 
@@ -300,8 +302,8 @@ def test_a_row_whose_key_is_there_already_is_quarantined(here, tiny, run, at_onc
     path = tiny.data / "signups" / "signups_2020-02.csv"
     path.write_text(path.read_text(encoding="utf-8") + "2020010000,2020-02-20,west,9,1\n", encoding="utf-8")
     if not at_once:
-        run("2020-02-01")
-    run("2020-03-01")
+        run("2020-02-01", *ROWS)
+    run("2020-03-01", *ROWS)
     (duplicate,) = rows(here, "quarantine_signups")
     assert (duplicate["reason"], duplicate["_file"]) == ("duplicate_key", "signups/signups_2020-02.csv")
     (kept,) = [row for row in rows(here, "silver_signups") if row["account"] == "2020010000"]
@@ -317,29 +319,29 @@ def repaired_later(tiny: TinyFolder) -> None:
 
 def test_a_row_delivered_again_without_its_fault_goes_on(here, tiny, run):
     repaired_later(tiny)
-    run("2020-02-01")
-    run("2020-03-01")
+    run("2020-02-01", *ROWS)
+    run("2020-03-01", *ROWS)
     assert [row["price"] for row in rows(here, "silver_signups") if row["account"] == "Z1"] == [5.0]
 
 
 def test_a_row_delivered_again_without_its_fault_goes_on_when_both_are_refined_at_once(here, tiny, run):
     repaired_later(tiny)
-    run("2020-03-01")
+    run("2020-03-01", *ROWS)
     assert [row["price"] for row in rows(here, "silver_signups") if row["account"] == "Z1"] == [5.0]
 
 
 def test_a_replay_at_an_earlier_time_sees_nothing_later(here, tiny, run):
     """Run up to July first, then look as of May: the labels are those that a first run at May gives."""
-    run("2020-07-01")
+    run("2020-07-01", *ROWS)
     use_case = open_tiny(here, tiny.folder)
     spine, may = use_case.label_spine(), first_of("2020-05")
     later = known_labels(here, use_case.namespace, spine, may)
     before = state(here)
-    results = run("2020-05-01")
+    results = run("2020-05-01", *ROWS)
     assert all(result.skipped for result in results.values())
     assert state(here) == before
     here.catalog = next(CATALOGS)
-    run_tiny(here, tiny.folder, "2020-05-01", STAGES)
+    run_tiny(here, tiny.folder, "2020-05-01", ROWS)
     use_case = open_tiny(here, tiny.folder)
     fresh = known_labels(here, use_case.namespace, spine, may)
     assert later.digest == fresh.digest
@@ -347,7 +349,7 @@ def test_a_replay_at_an_earlier_time_sees_nothing_later(here, tiny, run):
 
 
 def test_a_label_is_known_when_its_horizon_is_over_and_not_a_day_before(here, tiny, run):
-    run("2020-06-01")
+    run("2020-06-01", *ROWS)
     horizon = Duration.parse("3 months")
     for row in rows(here, "gold_labels"):
         assert row["label_known_at"] == horizon.after(row["signed_up_at"]) <= first_of("2020-06")
@@ -362,7 +364,7 @@ def test_a_label_is_known_when_its_horizon_is_over_and_not_a_day_before(here, ti
 
 
 def test_before_the_first_label_is_known_there_is_none(here, tiny, run):
-    run("2020-02-01")
+    run("2020-02-01", *ROWS)
     use_case = open_tiny(here, tiny.folder)
     with pytest.raises(LabelError, match="No label of tiny is known at 2020-02-01"):
         known_labels(here, use_case.namespace, use_case.label_spine(), first_of("2020-02"))
@@ -398,7 +400,7 @@ def _said(result):
 
 def test_a_view_as_of_a_time_holds_no_row_of_a_file_that_landed_later(here, tiny, run):
     """April's rows of the first days are known in the middle of April, and their file comes in May."""
-    run("2020-06-01")
+    run("2020-06-01", *ROWS)
     asked = parse_as_of("2020-04-15")
     context = open_tiny(here, tiny.folder).context(here, asked, "run")
     now = here.tables.to_arrow(Namespace(here.catalog, NAME).silver("signups"), at_most=10**6).to_pylist()

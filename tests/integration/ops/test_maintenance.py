@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mlplatform.use_case import UseCase
 from mlplatform.workspace.local.maintenance import LocalMaintenance
 from mlplatform.workspace.local.workspace import LocalWorkspace
 from tests.support.tiny_gate import NAMESPACE
-from tests.support.tiny_runs import open_tiny, run_tiny
+from tests.support.tiny_runs import clone, open_tiny, run_tiny
 from tests.support.tiny_use_case import TinyFolder, write_tiny_use_case
 
 LATER = "2020-12-01"
@@ -47,6 +47,23 @@ def feature_tables(ws: LocalWorkspace, version: int) -> dict[str, int]:
 def challenged(gate_at: Callable[[str], LocalWorkspace]) -> LocalWorkspace:
     """Give a workspace in which version 1 is champion and 2 challenger."""
     return gate_at("challenged")
+
+
+@pytest.fixture(scope="module")
+def run_once(gate_bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same after a run that left its files as they were."""
+    folder = tmp_path_factory.mktemp("run_once")
+    tiny = write_tiny_use_case(folder / "uc", maintenance={"after_runs": False})
+    with LocalWorkspace.open(root=clone(gate_bases["challenged"], folder / "home")) as ws:
+        run_tiny(ws, tiny.folder, "2020-11-02")
+    return folder / "home"
+
+
+@pytest.fixture
+def quiet(run_once: Path, tmp_path: Path) -> Iterator[LocalWorkspace]:
+    """A copy, in which another run at that time has little to do but to look after files."""
+    with LocalWorkspace.open(root=clone(run_once, tmp_path / "quiet")) as ws:
+        yield ws
 
 
 def test_what_models_in_use_were_trained_on_stays_readable_and_other_versions_go(
@@ -159,21 +176,21 @@ def test_one_busy_table_does_not_end_the_maintenance_of_the_others(
 
 @pytest.mark.parametrize("method", ["files", "compact"])
 def test_a_run_does_not_fail_because_its_files_could_not_be_looked_after(
-    challenged: LocalWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    quiet: LocalWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise TableError("The log cannot be read.")
 
     tiny = write_tiny_use_case(tmp_path / "uc", maintenance={"small_files": 2})
     monkeypatch.setattr(LocalMaintenance, method, broken)
-    summary = run_tiny(challenged, tiny.folder, "2020-11-02")
+    summary = run_tiny(quiet, tiny.folder, "2020-11-02")
     assert any("The log cannot be read." in note for note in summary.notes())
-    (record,) = [run for run in STAGE_RUNS.read(challenged, NAMESPACE) if run.stage == "maintenance"]
+    (record,) = [run for run in STAGE_RUNS.read(quiet, NAMESPACE) if run.stage == "maintenance"]
     assert (record.status, record.message) == ("failed", "The log cannot be read.")
 
 
 def test_ctrl_c_while_files_are_looked_after_ends_the_run(
-    challenged: LocalWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quiet: LocalWorkspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
@@ -181,7 +198,7 @@ def test_ctrl_c_while_files_are_looked_after_ends_the_run(
     tiny = write_tiny_use_case(tmp_path / "uc", maintenance={"small_files": 2})
     monkeypatch.setattr(LocalMaintenance, "compact", stopped)
     with pytest.raises(KeyboardInterrupt):
-        run_tiny(challenged, tiny.folder, "2020-11-02")
+        run_tiny(quiet, tiny.folder, "2020-11-02")
 
 
 def test_a_dry_run_where_nothing_ran_yet_finds_nothing_to_do(tmp_path: Path, wide: TinyFolder) -> None:
@@ -220,9 +237,9 @@ def test_runs_put_small_files_together_by_themselves_and_the_number_stays_flat(
     assert len(STAGE_RUNS.read(challenged, NAMESPACE)) > 20
 
 
-def test_they_do_not_where_the_setting_says_so(challenged: LocalWorkspace, tmp_path: Path) -> None:
+def test_they_do_not_where_the_setting_says_so(quiet: LocalWorkspace, tmp_path: Path) -> None:
     tiny = write_tiny_use_case(tmp_path / "uc", maintenance={"small_files": 2, "after_runs": False})
-    summary = run_tiny(challenged, tiny.folder, "2020-11-02")
+    summary = run_tiny(quiet, tiny.folder, "2020-11-02")
     assert "maintenance" not in [run.stage for run in summary.stages]
 
 

@@ -173,7 +173,8 @@ def test_it_scores_is_monitored_and_later_challengers_are_not_judged_by_its_rows
     assert "recalibrated_from" not in decision.evaluation
 
 
-# By day: unit/monitoring/test_retrain_decision.py says which cure is due, and the tests above what it does.
+# By day: unit/monitoring says which cure is due (test_retrain_decision.py) and that it is executed
+# (test_retraining.py), and the tests above what it does.
 @pytest.mark.slow
 def test_an_alarm_of_calibration_recalibrates_where_the_settings_say_so(
     base: tuple[TinyFolder, Path], tmp_path: Path

@@ -25,7 +25,7 @@ from mlplatform.testing.incremental_check import check_incremental
 from mlplatform.testing.leak_check import check_features
 from mlplatform.use_case import UseCase
 from mlplatform.workspace.local.tables import LocalTables
-from tests.support.crossed import every
+from tests.support.crossed import crossed
 from tests.support.tiny_use_case import NAME, Tiny, write_tiny_use_case
 
 if TYPE_CHECKING:
@@ -493,18 +493,8 @@ def test_a_late_file_that_gives_a_record_another_time_moves_its_row_of_the_spine
         assert here.rows(table) == at_once.rows(table), table
 
 
-# By day one place of four: what was quarantined, and silver not yet. Of other runs that die: test_changed_silver.py.
 @pytest.mark.parametrize(
-    ("method", "table"),
-    every(
-        4,
-        [
-            ("append", "quarantine_readings"),
-            ("append", "silver_readings"),
-            ("overwrite", "quarantine_readings"),
-            ("overwrite", "silver_readings"),
-        ],
-    ),
+    ("method", "table"), crossed(["append", "overwrite"], ["quarantine_readings", "silver_readings"])
 )
 def test_a_run_that_dies_over_a_late_file_is_done_again(
     here: Here, monkeypatch: pytest.MonkeyPatch, method: str, table: str

@@ -167,7 +167,9 @@ def test_what_one_hears_of_late_changes_the_label_from_then_on(here: Here) -> No
     assert here.again().run(16).labels() == here.labels()
 
 
-def test_step_by_step_is_at_once_with_corrections_and_events_taken_back(here: Here) -> None:
+# In steps of its own, and at once; in other steps at night.
+@pytest.mark.parametrize("steps", [(12,), pytest.param((3, 4, 5, 6, 12), marks=pytest.mark.slow)])
+def test_step_by_step_is_at_once_with_corrections_and_events_taken_back(here: Here, steps: tuple[int, ...]) -> None:
     here.land("claims", 2, "A,2020-01-02,2020-01-02", "B,2020-01-02,2020-01-02", "D,2020-01-02,")
     here.run(3)
     assert {name: event[:2] for name, event in here.events().items()} == {"A": (2, 3), "B": (2, 3)}
@@ -176,9 +178,9 @@ def test_step_by_step_is_at_once_with_corrections_and_events_taken_back(here: He
     assert {name: event[:2] for name, event in here.events().items()} == {"A": (4, 5), "B": (None, 5), "D": (3, 5)}
     here.run(12)
     assert here.labels() == {"A": (1.0, 11), "B": (0.0, 11), "C": (0.0, 11), "D": (1.0, 11)}
-    for other in (here.again().run(12), here.again().run(3, 4, 5, 6, 12)):
-        assert other.events() == here.events()
-        assert other.labels() == here.labels()
+    other = here.again().run(*steps)
+    assert other.events() == here.events()
+    assert other.labels() == here.labels()
     assert check_events(here.ws, here.use_case(), [day(3), day(4), day(6), day(12)]) > 0
 
 

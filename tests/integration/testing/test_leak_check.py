@@ -30,6 +30,8 @@ def credit_risk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Work
         yield ws, use_case
 
 
+# By day: test_incremental_check.py, and the contract in use_cases/credit_risk/tests.
+@pytest.mark.slow
 def test_every_feature_table_of_credit_risk_is_step_by_step_what_it_is_at_once(
     credit_risk: tuple[Workspace, UseCase],
 ) -> None:

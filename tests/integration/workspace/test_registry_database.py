@@ -96,8 +96,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "mlflow.db"
 
 
-def test_killed_while_it_is_made_again_and_again_it_is_made_by_whoever_comes_next(tmp_path):
-    for statement in STATEMENTS:
+@pytest.mark.parametrize("statements", [STATEMENTS[::3], pytest.param(STATEMENTS, marks=pytest.mark.slow)])
+def test_killed_while_it_is_made_again_and_again_it_is_made_by_whoever_comes_next(tmp_path, statements):
+    for statement in statements:
         assert child(open_and_die, str(tmp_path), statement) == KILLED
         assert not (tmp_path / "mlflow.db").exists(), f"half made, killed at {statement}"
     assert child(die_before_the_name, str(tmp_path)) == KILLED
