@@ -164,7 +164,7 @@ LEDGER = (
     ),
     Fault(
         "an answer of the registry is remembered, whoever wrote since",
-        "workspace/local/registry.py",
+        "workspace/local/remembering_client.py",
         "if state is None or state != self._answered_at:",
         "if state is None or self._answered_at is None:",
         ("tests/integration/workspace/test_registry.py",),

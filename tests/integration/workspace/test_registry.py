@@ -6,8 +6,10 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from mlplatform.errors import RegistryError
 from mlplatform.naming import CHAMPION
@@ -140,13 +142,16 @@ def test_an_error_of_ours_passes_as_it_is(registry):
 
 
 def test_an_answer_is_remembered_until_anybody_writes(registry, root, monkeypatch):
-    another, client = LocalRegistry(root), registry._connect()
+    another = LocalRegistry(root)
     asked: list[str] = []
     for name in ("get_registered_model", "get_model_version", "search_model_versions"):
-        ask = getattr(client, name)
-        monkeypatch.setattr(
-            client, name, lambda *given, _ask=ask, _name=name, **named: (asked.append(_name), _ask(*given, **named))[1]
-        )
+        ask = getattr(MlflowClient, name)
+
+        def noted(*given: Any, ask: Any = ask, name: str = name, **named: Any) -> Any:
+            asked.append(name)
+            return ask(*given, **named)
+
+        monkeypatch.setattr(MlflowClient, name, noted)
 
     def all_of() -> tuple[object, ...]:
         return registry.aliases(MODEL), registry.get(MODEL, 2), registry.versions(MODEL)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from mlplatform.errors import LostRegistryError, RegistryError
 from mlplatform.naming import ObjectName
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from mlplatform.protocols.registry import ModelVersion
 
-T = TypeVar("T")
 DEPLOYMENT_JOB_TAG = "deployment_job_id"
 
 
@@ -36,9 +34,6 @@ class LocalRegistry(MlflowRegistry):
                 is made there.
         """
         self._root, self._files = root, files
-        # A step asks a dozen times which version has which alias, and MLflow takes milliseconds for each answer.
-        self._answers: dict[tuple[object, ...], Any] = {}
-        self._answered_at: registry_database.State | None = None
         super().__init__(self.uri, self.uri, extra="local", settings={})
 
     @property
@@ -129,7 +124,7 @@ class LocalRegistry(MlflowRegistry):
     def _connect(self) -> MlflowClient:
         if self._client is None:
             self._mlflow()
-            from mlflow import MlflowClient
+            from mlplatform.workspace.local.remembering_client import RememberingClient
 
             # Made by one process at a time: the next one finds it whole.
             with self._alone(), self._translated("open the registry"):
@@ -137,24 +132,10 @@ class LocalRegistry(MlflowRegistry):
                 if self._files is None:
                     self.artifacts.mkdir(parents=True, exist_ok=True)
                 moved.follow(self.database, self.artifacts)
-                client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+                client = RememberingClient(self.database, self.uri)
                 client.search_registered_models(max_results=1)
                 self._client = client
         return self._client
-
-    def _answer(self, question: tuple[object, ...], ask: Callable[[MlflowClient], T]) -> T:
-        """Ask MLflow, or return its answer of before where nobody has written to its database since."""
-        client = self._connect()
-        state = registry_database.state(self.database)
-        if state is None or state != self._answered_at:
-            self._answers, self._answered_at = {}, state
-        if question not in self._answers:
-            answer = ask(client)
-            if state is None or registry_database.state(self.database) != state:
-                return answer
-            self._answers[question] = answer
-        found: T = self._answers[question]
-        return found
 
     def _store(self, client: MlflowClient, run_id: str, part: Path, folder: str) -> None:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import MissingDependencyError, PlatformError, RegistryError
 from mlplatform.naming import ObjectName
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from mlplatform.protocols.registry import TableRead
 
-T = TypeVar("T")
 _PARENT = "mlflow.parentRunId"
 _READY = "READY"
 # What was set outside wins.
@@ -102,9 +101,7 @@ class MlflowRegistry(ABC):
         name = str(ObjectName.parse(model))
         with self._translated(f"read version {version} of {name}", needs=f"EXECUTE on the model {name}"):
             try:
-                item = self._answer(
-                    ("version", name, version), lambda client: client.get_model_version(name, str(version))
-                )
+                item = self._connect().get_model_version(name, str(version))
             except Exception as error:
                 if code_of(error) in MISSING:
                     raise missing_version(name, version) from self._cause(error)
@@ -121,20 +118,19 @@ class MlflowRegistry(ABC):
         name = str(ObjectName.parse(model))
         if self._registered(name) is None:
             return []
+        client = self._connect()
+        items: list[MlflowVersion] = []
         with self._translated(f"list the versions of {name}", needs=f"EXECUTE on the model {name}"):
-            items = self._answer(("versions", name), lambda client: self._all_versions(client, name))
+            token: str | None = None
+            while True:
+                page = client.search_model_versions(f"name='{name}'", page_token=token)
+                items.extend(page)
+                token = page.token
+                if not token:
+                    break
+            items = self._with_tags(client, items)
         versions = [_version(item) for item in items if item.status == _READY]
         return sorted(versions, key=lambda version: version.version)
-
-    def _all_versions(self, client: MlflowClient, name: str) -> list[MlflowVersion]:
-        items: list[MlflowVersion] = []
-        token: str | None = None
-        while True:
-            page = client.search_model_versions(f"name='{name}'", page_token=token)
-            items.extend(page)
-            token = page.token
-            if not token:
-                return self._with_tags(client, items)
 
     def _with_tags(self, client: MlflowClient, items: list[MlflowVersion]) -> list[MlflowVersion]:
         """Return the versions that a search gave, with their tags."""
@@ -294,19 +290,15 @@ class MlflowRegistry(ABC):
     def _registered(self, model: ObjectName | str) -> RegisteredModel | None:
         """Return the registered model; None only when the registry itself says that it does not exist."""
         name = str(ObjectName.parse(model))
+        client = self._connect()
         needs = f"EXECUTE on the model {name}, USE CATALOG and USE SCHEMA above it"
         with self._translated(f"read the model {name}", needs=needs):
             try:
-                return self._answer(("model", name), lambda client: client.get_registered_model(name))
+                return client.get_registered_model(name)
             except Exception as error:
                 if code_of(error) in MISSING:
                     return None
                 raise
-
-    def _answer(self, question: tuple[object, ...], ask: Callable[[MlflowClient], T]) -> T:
-        """Ask MLflow; a home may remember the answer as long as it knows that it would be the same."""
-        del question
-        return ask(self._connect())
 
     def _set_tag(self, name: str, version: int, key: str, value: str) -> None:
         self._write(
