@@ -209,6 +209,9 @@ def test_measured_again_nothing_is_written_twice(open_at, tiny):
     assert len(records(ws)) == before > 0
 
 
+# That what is measured before labels are mature rings is looked at below in every run, by the order of the scores; that
+# what has rung is a reason to retrain, in test_monitoring.py.
+@pytest.mark.slow
 def test_the_alarm_rings_months_before_the_labels_are_mature_and_retrains(tmp_path, monkeypatch):
     own = write_shifted(tmp_path / "uc", extra=0.65, since="2020-08", gate={"margin": 0.2}, monitoring=RINGING)
     rung: dict[str, str] = {}
