@@ -55,7 +55,7 @@ def gate_bases(tmp_path_factory: pytest.TempPathFactory, wide: TinyFolder) -> di
 
 @pytest.fixture
 def gate_at(tmp_path: Path, gate_bases: dict[str, Path]) -> Iterator[Callable[[str], LocalWorkspace]]:
-    """Open a copy of a workspace at the gate: `trained` or `challenged`."""
+    """Open a copy of a workspace at the gate: `trained`, `challenged` or `overridden`."""
     from mlplatform.workspace.local.workspace import LocalWorkspace
 
     opened: list[LocalWorkspace] = []

@@ -411,6 +411,8 @@ def test_a_count_that_outgrows_its_type_is_widened(tmp_path, tiny):
         assert before.schema.field("region_cancellations").type == pa.int32()
 
 
+# What a plan says of it is looked at in every run in tests/integration/change/test_plan.py, the widening itself above.
+@pytest.mark.slow
 def test_a_champion_whose_feature_took_a_wider_type_says_what_it_said(tmp_path, tiny):
     with LocalWorkspace.open(root=tmp_path / "home") as ws:
         run(ws, tiny, TRAINED, "ingest", "refine", "features", "train", "gate", feature=Narrow)

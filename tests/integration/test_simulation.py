@@ -257,6 +257,26 @@ def test_predictions_of_a_version_whose_number_another_model_has_are_not_made_by
     assert set(ws.tables.to_arrow(PREDICTIONS, at_most=10**6)["model_version"].to_pylist()) <= {3}
 
 
+def test_after_so_many_steps_the_engine_is_a_new_one(tmp_path, tiny, begun, replayed, monkeypatch):
+    monkeypatch.setattr(simulation, "STEPS_AN_ENGINE", 1)
+    renew, renewed = LocalWorkspace.renew_engine, []
+
+    def counted(self: LocalWorkspace) -> None:
+        renewed.append(self)
+        renew(self)
+
+    monkeypatch.setattr(LocalWorkspace, "renew_engine", counted)
+    with (
+        LocalWorkspace.open(root=clone(begun, tmp_path / "home")) as ws,
+        LocalWorkspace.open(root=replayed) as kept,
+    ):
+        replay(ws, tiny)
+        assert renewed == [ws], "one step was to be done"
+        assert differences(business_state(ws, NS), business_state(kept, NS)) == {}
+
+
+# That it is asked for a new one is looked at above; here each is another process, and all is computed by several.
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_engine")
 def test_a_new_engine_now_and_then_changes_nothing(tmp_path, tiny, replayed, monkeypatch):
     monkeypatch.setattr(simulation, "STEPS_AN_ENGINE", 1)

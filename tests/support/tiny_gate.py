@@ -25,7 +25,10 @@ MODEL = NAMESPACE.model
 
 
 def build_bases(folder: Path, tiny: TinyFolder) -> dict[str, Path]:
-    """Return closed workspaces: `trained` (version 1 is challenger), `challenged` (1 is champion, 2 challenger)."""
+    """Return closed workspaces.
+
+    `trained`: version 1 is challenger; `challenged`: it is champion, and 2 challenger; `overridden`: 2 is, by hand.
+    """
     root, found = folder / "live", {}
     with LocalWorkspace.open(root=root) as ws:
         records.ensure(ws, NAMESPACE)
@@ -34,6 +37,8 @@ def build_bases(folder: Path, tiny: TinyFolder) -> dict[str, Path]:
         run_tiny(ws, tiny.folder, FIRST, ["gate"])
         run_tiny(ws, tiny.folder, SECOND, ["ingest", "refine", "features", "train"])
         found["challenged"] = clone(root, folder / "challenged")
+        put(ws, tiny, override="first")
+        found["overridden"] = clone(root, folder / "overridden")
     return found
 
 

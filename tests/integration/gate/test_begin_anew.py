@@ -63,12 +63,12 @@ def restore_a_backup(ws: LocalWorkspace) -> None:
 
 
 DISAGREEING: dict[str, tuple[Callable[[LocalWorkspace], None], str, str]] = {
-    "the model was deleted": (delete_the_model, "", r"have version 1 of .* as champion"),
+    "the model was deleted": (delete_the_model, "challenged", r"have version 1 of .* as champion"),
     "the alias was deleted": (
-        lambda ws: ws.registry.delete_alias(MODEL, CHAMPION), "", r"have version 1 of .* as champion",
+        lambda ws: ws.registry.delete_alias(MODEL, CHAMPION), "challenged", r"have version 1 of .* as champion",
     ),
-    "another model has the number": (make_the_model_again, "", "another model has its number"),
-    "an older backup was restored": (restore_a_backup, "first", "as after a backup from before was restored"),
+    "another model has the number": (make_the_model_again, "challenged", "another model has its number"),
+    "an older backup was restored": (restore_a_backup, "overridden", "as after a backup from before was restored"),
 }  # fmt: skip
 
 
@@ -81,10 +81,8 @@ DISAGREEING: dict[str, tuple[Callable[[LocalWorkspace], None], str, str]] = {
     ],
 )
 def test_what_relies_on_the_champion_is_refused_with_the_way_out(gate_at, wide, how):
-    act, override, says = DISAGREEING[how]
-    ws = gate_at("challenged")
-    if override:
-        put(ws, wide, override=override)
+    act, base, says = DISAGREEING[how]
+    ws = gate_at(base)
     act(ws)
     before = told(ws)
     for only in (*([stage] for stage in RELYING), None):
@@ -98,8 +96,7 @@ def test_what_relies_on_the_champion_is_refused_with_the_way_out(gate_at, wide, 
 
 
 def test_after_an_older_backup_the_champion_that_it_has_is_put_on_record(gate_at, wide):
-    ws = gate_at("challenged")
-    put(ws, wide, override="first")
+    ws = gate_at("overridden")
     restore_a_backup(ws)
     assert back(ws, wide, to=1).details["outcome"] == "rolled back"
     assert decision_log.line_of_champions(decision_log.events(ws, NAMESPACE)) == [1]
@@ -108,8 +105,7 @@ def test_after_an_older_backup_the_champion_that_it_has_is_put_on_record(gate_at
 
 
 def test_a_rollback_does_not_go_to_another_model_with_the_number_of_an_earlier_champion(gate_at, wide):
-    ws = gate_at("challenged")
-    put(ws, wide, override="first")
+    ws = gate_at("overridden")
     make_the_model_again(ws)
     with pytest.raises(UsageError, match=r"before \(1\) are gone"):
         back(ws, wide)
@@ -168,8 +164,7 @@ def test_a_model_that_was_deleted_may_begin_anew_with_the_same_decisions(gate_at
 
 
 def test_an_alias_on_another_model_is_taken_away_and_the_gate_decides(gate_at, wide):
-    ws = gate_at("challenged")
-    put(ws, wide, override="first")
+    ws = gate_at("overridden")
     sql(ws, "UPDATE model_versions SET creation_time = creation_time + 3600000")
     steps = at(ws, wide).begin_anew(reason="the registry was made again").details.steps
     assert steps[:2] == [

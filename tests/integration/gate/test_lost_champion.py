@@ -110,8 +110,7 @@ def test_an_override_takes_a_champion_whose_files_are_damaged_for_what_it_is(gat
 
 
 def test_a_rollback_goes_to_the_newest_version_that_is_there(gate_at, wide):
-    ws = gate_at("challenged")
-    put(ws, wide, override="first")
+    ws = gate_at("overridden")
     dangle(ws)
     assert back(ws, wide).details["challenger"] == 2
     assert ws.registry.aliases(MODEL) == {CHAMPION: 2, PREVIOUS_CHAMPION: 1}
@@ -119,8 +118,7 @@ def test_a_rollback_goes_to_the_newest_version_that_is_there(gate_at, wide):
 
 
 def test_a_rollback_from_a_version_that_was_deleted(gate_at, wide):
-    ws = gate_at("challenged")
-    put(ws, wide, override="first")
+    ws = gate_at("overridden")
     sql(ws, "UPDATE model_versions SET current_stage = 'Deleted_Internal' WHERE version = 2")
     assert back(ws, wide).details["challenger"] == 1
     assert ws.registry.aliases(MODEL) == {CHAMPION: 1}

@@ -214,7 +214,7 @@ def test_what_the_challenger_had_decided_is_not_the_champions_where_it_cannot_co
         "rolled back",
         "by hand",
         "alias taken away",
-        pytest.param("setting", marks=pytest.mark.slow),
+        "setting",
     ],
 )
 def test_what_ends_it(at_third, tiny, tmp_path, how):
