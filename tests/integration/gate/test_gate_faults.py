@@ -84,8 +84,6 @@ def test_what_the_registry_calls_not_found_alone_means_no_champion(gate_at, wide
     def fail(*arguments: Any) -> Any:
         raise http_error("PERMISSION_DENIED", "403 Forbidden")
 
-    # What the registry answered is remembered until somebody writes to it.
-    ws.registry.set_tags(MODEL, 2, {"seen": "yes"})
     monkeypatch.setattr(client, "get_registered_model", fail)
     with pytest.raises(RegistryError, match="403"):
         put(ws, wide, dry_run=True)
