@@ -94,6 +94,7 @@ def from_csv(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         yield made
 
 
+@pytest.mark.usefixtures("rendered")
 def test_it_runs_to_its_report_and_nothing_is_quarantined(from_csv: Made) -> None:
     facts = from_csv.facts()
     frame = visits()
