@@ -43,6 +43,8 @@ def start_delta_session(scratch: Path, more: Mapping[str, str] | None = None) ->
         "spark.sql.catalog.spark_catalog": _DELTA_CATALOG,
         # As few tasks a commit as can be: Delta's default is 50 for the log alone.
         "spark.databricks.delta.snapshotPartitions": "1",
+        # It keeps much of what it planned for a thousand tests: with 1 GB it did little but look for room in the end.
+        "spark.driver.memory": "4g",
         # It lives long: code that is compiled well pays, in the processor time of appends and merges after some fifty.
         # Without Hadoop's native library each file that is made is a `chmod` of its own: with VFORK, of one process.
         "spark.driver.extraJavaOptions": (
