@@ -158,10 +158,12 @@ class LocalTables:
         path = self.path(name)
 
         def keep(table: DeltaTable) -> None:
-            newest = _newest_entry(path)
-            if newest[0] == f"{table.version():020}.json":  # others may have written meanwhile
-                self._health.check(path, str(name), table)
-                self._opened[path] = (newest, table)
+            # The commit stands, whatever was damaged or dropped meanwhile: who opens the table next is told.
+            with suppress(DamagedTableError, FileNotFoundError):
+                newest = _newest_entry(path)
+                if newest[0] == f"{table.version():020}.json":  # others may have written meanwhile
+                    self._health.check(path, str(name), table)
+                    self._opened[path] = (newest, table)
 
         return keep
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlplatform.errors import TableError
+from mlplatform.errors import DamagedTableError, TableError
 from mlplatform.protocols.tables import Transaction
 from mlplatform.workspace.local import delta, journal
 from mlplatform.workspace.local.replaced_values import plan_values
@@ -474,6 +474,23 @@ def test_the_handle_that_wrote_is_not_the_newest_where_another_wrote_after_it(
     monkeypatch.setattr(journal, "note", overtaken)
     assert week.append(NAME, frame(row(8))).version == 2
     assert {8, 9} < set(ids(week))
+
+
+def test_what_is_damaged_while_a_table_is_written_is_told_to_who_opens_it_next(
+    week: LocalTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are committed, so that the write is no error: who took it for one would write them again."""
+    before, note = set(week.path(NAME).glob("*.parquet")), journal.note
+
+    def damaging(*arguments: Any) -> None:
+        note(*arguments)
+        for file in set(week.path(NAME).glob("*.parquet")) - before:
+            file.unlink()
+
+    monkeypatch.setattr(journal, "note", damaging)
+    assert week.append(NAME, frame(row(8))).version == 2
+    with pytest.raises(DamagedTableError, match="is gone"):
+        week.open(NAME)
 
 
 def test_a_handle_stays_at_its_version_whoever_writes(week: LocalTables, other: LocalTables) -> None:
